@@ -1,0 +1,1 @@
+"""Maskwatch on the edge: camera frames in, light and sound out."""
