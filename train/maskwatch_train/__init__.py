@@ -1,0 +1,1 @@
+"""Training: fetching data, splitting it without leaks, fitting the networks, measuring them."""
