@@ -25,12 +25,14 @@ logger = logging.getLogger(__name__)
 
 COARSE_RADIUS_BITS: Final = 8
 """Of 64: the pictures agree in their large shapes. On its own it merges different people's face crops."""
-LOOSE_FINE_RADIUS_BITS: Final = 84
+LOOSE_FINE_RADIUS_BITS: Final = 80
 """Of 256: agreement in detail that is asked for on top of the coarse one."""
 TIGHT_FINE_RADIUS_BITS: Final = 58
-"""Of 256: agreement in detail that is enough by itself. All three radii were set by looking at pairs: of those found in
-the Kaggle sets nearly all below 58 are one shot, and most up to 84 where the coarse hashes agree too; false pairs
-double in number every two bits from there. The largest group then has a dozen pictures."""
+"""Of 256: agreement in detail that is enough by itself.
+
+All three radii were set by looking at pairs of the Kaggle sets: nearly all below 58 are one shot, and so are most up to
+80 where the coarse hashes agree too; beyond, false pairs double in number every two bits. The largest group has 8.
+"""
 
 MIN_FACE_HEIGHT_PX: Final = 24
 """Smaller faces carry too little to tell one shot from another."""

@@ -81,7 +81,7 @@ def read_data(root: Path, faces_csv: Path | None = None) -> tuple[Sample, ...]:
     if not root.is_dir():
         raise DataError(f"{root} is not a folder: {_FETCH_HINT}, or name the folder that holds the data sets")
     samples: list[Sample] = []
-    for folder in _set_folders(root):
+    for folder in set_folders(root):
         home = _classification_home(folder)
         found = _read_detection(folder) if home is None else _read_classification(folder, home, faces_csv)
         logger.info("%s: %d pictures", folder, len(found))
@@ -95,13 +95,13 @@ def read_data(root: Path, faces_csv: Path | None = None) -> tuple[Sample, ...]:
 
 def default_faces_csv(root: Path) -> Path | None:
     """Where `read_data` looks for the face boxes of the classification set at or under `root`; None without a set."""
-    for folder in _set_folders(root):
+    for folder in set_folders(root):
         if _classification_home(folder) is not None:
             return folder / FACES_CSV
     return None
 
 
-def _set_folders(root: Path) -> list[Path]:
+def set_folders(root: Path) -> list[Path]:
     """Folders of the sets at `root` or, where it is none itself, right under it; DataError where there is none."""
     root = root.resolve()
     if root.name == "data" and _holds(root, "with_mask", "without_mask"):

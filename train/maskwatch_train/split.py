@@ -42,7 +42,7 @@ def load_split(root: Path, seed: int = DEFAULT_SEED, cache: Path | None = None, 
 
 
 def split_groups(samples: Sequence[Sample], groups: Sequence[Sequence[int]], seed: int) -> Split:
-    """Deals whole groups out 70 / 15 / 15 within each stratum of source, label and size, in an order set by the seed."""
+    """Deals whole groups out 70 / 15 / 15 in each stratum of source, label and size, in an order set by the seed."""
     strata: dict[Stratum, list[list[Sample]]] = {}
     for group in groups:
         members = sorted((samples[index] for index in group), key=lambda sample: sample.name)
