@@ -1,0 +1,71 @@
+"""Frame in, faces out: the one way from a picture to a decision, for the daemon, `detect`, evaluation and benchmark."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from maskwatch.bundle import Bundle
+from maskwatch.classifier import MaskClassifier
+from maskwatch.finder import FaceFinder
+from maskwatch.interpreter import TFLiteNetwork
+from maskwatch.types import Face, Frame, Image, Label
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """The verdict on one picture. `faces` is empty where no face was found and the whole picture was classified.
+
+    `mask` is P(mask worn properly) and `score` the confidence in the label; both 0 to 1.
+    """
+
+    label: Label
+    score: float
+    mask: float
+    faces: tuple[Face, ...]
+
+
+class Pipeline:
+    """Finds the faces of a frame and classifies each. Without a finder it only classifies whole pictures."""
+
+    def __init__(self, finder: FaceFinder | None, classifier: MaskClassifier) -> None:
+        self.finder = finder
+        self.classifier = classifier
+
+    def faces(self, frame: Frame, min_score: float | None = None) -> tuple[Face, ...]:
+        """All faces of a frame, the most prominent (score × area) first; `min_score` replaces the bundle's threshold."""
+        if self.finder is None:
+            return ()
+        found = self.finder.find(frame, min_score)
+        masks = self.classifier.faces(frame.image, [detection.box for detection in found])
+        faces = [
+            Face(detection.box, detection.score, mask, self.classifier.label(mask))
+            for detection, mask in zip(found, masks, strict=True)
+        ]
+        return tuple(sorted(faces, key=prominence, reverse=True))
+
+    def classify(self, image: Image) -> Classification:
+        """One verdict on a picture: its most prominent face's, or the whole picture's where no face is found."""
+        faces = self.faces(Frame(image, captured_s=0.0))
+        mask = faces[0].mask if faces else self.classifier.picture(image)
+        label = self.classifier.label(mask)
+        return Classification(label, mask if label is Label.WITH_MASK else 1 - mask, mask, faces)
+
+
+def prominence(face: Face) -> float:
+    """What makes a face the picture's subject: its area, weighted by how surely it is a face."""
+    return face.score * face.box.area
+
+
+def load_pipeline(bundle: Bundle, threads: int = 1) -> Pipeline:
+    """The pipeline of a bundle's two networks, on this machine's TFLite runtime.
+
+    Raises:
+        BundleError: a network that the runtime cannot load.
+        RuntimeMissingError: no TFLite runtime, or one without XNNPACK.
+    """
+    manifest = bundle.manifest
+    finder = None
+    if manifest.finder is not None:
+        finder = FaceFinder(TFLiteNetwork(bundle.member(manifest.finder.file), threads), manifest.finder)
+    network = TFLiteNetwork(bundle.member(manifest.classifier.file), threads)
+    return Pipeline(finder, MaskClassifier(network, manifest.classifier))

@@ -1,0 +1,148 @@
+"""What augmentation does to a picture: the method's own steps (flip, rotation, zoom, shift) and what a door camera adds.
+
+Each step is a plain function of an H×W×3 uint8 RGB picture and a generator, and returns a picture of the same shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from maskwatch.types import Image
+from numpy.random import Generator
+
+Step = Callable[[Image, Generator], Image]
+
+
+def _bytes(values: np.ndarray) -> Image:
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+def flip(image: Image, rng: Generator) -> Image:
+    """Mirror left and right, half of the time."""
+    return np.ascontiguousarray(image[:, ::-1]) if rng.random() < 0.5 else image
+
+
+def rotate_zoom_shift(
+    image: Image, rng: Generator, *, degrees: float = 15.0, zoom: float = 0.15, shift: float = 0.08
+) -> Image:
+    """Rotate, zoom and shift at once by random amounts within these bounds; new corners repeat the edge.
+
+    `zoom` and `shift` are shares of the picture's side.
+    """
+    height, width = image.shape[:2]
+    matrix = cv2.getRotationMatrix2D(
+        (width / 2, height / 2), rng.uniform(-degrees, degrees), np.exp(rng.uniform(-zoom, zoom))
+    )
+    matrix[:, 2] += rng.uniform(-shift, shift, 2) * (width, height)
+    return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def exposure(image: Image, rng: Generator) -> Image:
+    """Brightness, contrast and gamma of another exposure: a dim hallway as well as a sunlit door."""
+    levels = np.arange(256, dtype=np.float32) / 255
+    levels = levels ** np.exp(rng.normal(0, 0.3))
+    levels = (levels - 0.5) * np.exp(rng.normal(0, 0.2)) + 0.5 + rng.normal(0, 0.08)
+    return cv2.LUT(image, _bytes(levels * 255))
+
+
+def dark(image: Image, rng: Generator) -> Image:
+    """A door at night: little light, and the sensor noise that a high gain brings."""
+    gain = rng.uniform(0.15, 0.5)
+    noise = rng.normal(0, rng.uniform(2, 9), image.shape).astype(np.float32)
+    return _bytes(image * gain + noise)
+
+
+def backlit(image: Image, rng: Generator) -> Image:
+    """A bright doorway behind a person: light spills from one side, the rest falls into shade."""
+    height, width = image.shape[:2]
+    angle = rng.uniform(0, 2 * np.pi)
+    across = np.cos(angle) * np.linspace(-1, 1, width, dtype=np.float32)[None, :]
+    down = np.sin(angle) * np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    glow = np.clip(across + down, -1, 1)[:, :, None]
+    return _bytes(image * rng.uniform(0.35, 0.9) * (1 + 0.5 * glow) + 110 * rng.random() * np.maximum(glow, 0))
+
+
+def blur(image: Image, rng: Generator) -> Image:
+    """Out of focus, or moving: a Gaussian or a straight streak. At most a few pixels, so that small faces stay faces."""
+    reach = min(1.2, max(image.shape[:2]) / 80)
+    if rng.random() < 0.5:
+        return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.6) * reach)
+    length = max(3, int(rng.uniform(3, 7) * reach) | 1)
+    kernel = np.zeros((length, length), np.float32)
+    kernel[length // 2] = 1
+    turn = cv2.getRotationMatrix2D((length // 2, length // 2), rng.uniform(0, 180), 1)
+    kernel = cv2.warpAffine(kernel, turn, (length, length))
+    return cv2.filter2D(image, -1, kernel / max(float(kernel.sum()), 1e-6))
+
+
+def low_resolution(image: Image, rng: Generator) -> Image:
+    """A face far away, or a cheap lens: shrunk, then enlarged again."""
+    height, width = image.shape[:2]
+    factor = rng.uniform(0.25, 0.7)
+    small = cv2.resize(image, (max(8, int(width * factor)), max(8, int(height * factor))), interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, (width, height), interpolation=int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC])))
+
+
+def jpeg(image: Image, rng: Generator) -> Image:
+    """Compressed hard, as a USB camera's MJPG stream is."""
+    _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 75))])
+    return cv2.imdecode(data, cv2.IMREAD_COLOR)
+
+
+def noise(image: Image, rng: Generator) -> Image:
+    """Sensor noise."""
+    return _bytes(image + rng.normal(0, rng.uniform(2, 12), image.shape).astype(np.float32))
+
+
+def colour_cast(image: Image, rng: Generator) -> Image:
+    """A wrong white balance: warm lamps, green tubes, strong yellow light."""
+    gains = np.exp(rng.normal(0, 0.16, 3))
+    if rng.random() < 0.25:  # sodium or warm LED light takes most of the blue away
+        gains *= (1.15, 1.0, rng.uniform(0.35, 0.8))
+    return _bytes(image * gains.astype(np.float32))
+
+
+def saturation(image: Image, rng: Generator) -> Image:
+    """Paler or stronger colours."""
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None].astype(np.float32)
+    return _bytes(grey + (image - grey) * rng.uniform(0.2, 1.7))
+
+
+def greyscale(image: Image, rng: Generator) -> Image:
+    """A monochrome or infrared camera."""
+    return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+
+
+def occlude(image: Image, rng: Generator) -> Image:
+    """A plain patch over a part of the picture that is too small to hide the matter (Zhong et al. 2020)."""
+    height, width = image.shape[:2]
+    patch_height, patch_width = (int(side * rng.uniform(0.05, 0.25)) for side in (height, width))
+    top, left = int(rng.integers(0, height - patch_height + 1)), int(rng.integers(0, width - patch_width + 1))
+    patched = image.copy()
+    patched[top : top + patch_height, left : left + patch_width] = rng.integers(0, 256, 3)
+    return patched
+
+
+CAMERA_STEPS: tuple[tuple[float, Step], ...] = (
+    (0.6, exposure),
+    (0.3, colour_cast),
+    (0.3, saturation),
+    (0.1, greyscale),
+    (0.12, backlit),
+    (0.1, dark),
+    (0.2, low_resolution),
+    (0.2, blur),
+    (0.15, noise),
+    (0.25, jpeg),
+)
+"""What happens on the way from the light to the file, in that order, each with its probability."""
+
+
+def door_camera(image: Image, rng: Generator) -> Image:
+    """Take a picture through a random door camera."""
+    for probability, step in CAMERA_STEPS:
+        if rng.random() < probability:
+            image = step(image, rng)
+    return image

@@ -1,0 +1,160 @@
+"""The classifier's training pictures: faces cut from photographs once, kept small on disk, augmented when drawn."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import numpy.typing as npt
+from maskwatch.images import read_image
+from maskwatch.preprocess import crop_square, square_around
+from maskwatch.types import Box, Image
+from numpy.random import Generator
+
+from maskwatch_train.augment import door_camera, flip, occlude
+from maskwatch_train.index import DETECTION, Sample
+from maskwatch_train.recipes import ClassifierRecipe
+
+TILE_PX = 160
+"""Side of a stored tile: the crop that serves, with room around it for zoom, shift and rotation."""
+
+CORE_RATIO = 0.625
+"""The share of a tile's side that the untouched crop takes, in its middle."""
+
+Progress = Callable[[Iterable[int], int], Iterable[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """One crop to learn from: a face, or a whole picture where `box` is None. `label` is 1 masked, 0 not."""
+
+    sample: Sample
+    box: Box | None
+    label: int
+    rare: bool = False
+
+
+def list_crops(samples: Sequence[Sample], recipe: ClassifierRecipe) -> tuple[Crop, ...]:
+    """Every labelled face tall enough to see, and every labelled whole picture, as the recipe asks."""
+    crops = []
+    for sample in samples:
+        if sample.label is not None and recipe.whole_picture_share > 0:
+            crops.append(Crop(sample, None, sample.label))
+        for face in sample.boxes if recipe.faces else ():
+            if face.label is not None and face.box.height >= recipe.smallest_face_px:
+                crops.append(Crop(sample, face.box, face.label, rare=face.name == "mask_weared_incorrect"))
+    return tuple(crops)
+
+
+def cut_tile(image: Image, box: Box | None, margin_ratio: float) -> Image:
+    """A tile whose middle is just what `preprocess` would hand to the network for this face or whole picture."""
+    if box is None:
+        core = cv2.resize(image, (round(TILE_PX * CORE_RATIO),) * 2, interpolation=cv2.INTER_AREA)
+        before = (TILE_PX - core.shape[0]) // 2
+        after = TILE_PX - core.shape[0] - before
+        return cv2.copyMakeBorder(core, before, after, before, after, cv2.BORDER_REPLICATE).astype(np.uint8)
+    square = square_around(box, margin_ratio)
+    return crop_square(image, square_around(square, 1 / CORE_RATIO - 1), TILE_PX)
+
+
+def cut_tiles(
+    crops: Sequence[Crop], margin_ratio: float, cache: Path, progress: Progress
+) -> npt.NDArray[np.uint8]:
+    """All tiles, N×160×160×3, as a memory-mapped file: cut once, then read from disk as they are needed."""
+    identity = [(crop.sample.name, crop.box and (crop.box.xmin, crop.box.ymin, crop.box.xmax, crop.box.ymax)) for crop in crops]
+    digest = hashlib.sha256(json.dumps([TILE_PX, CORE_RATIO, margin_ratio, identity]).encode()).hexdigest()
+    path = cache / f"tiles-{digest[:16]}.npy"
+    if path.exists():
+        return np.load(path, mmap_mode="r")
+    cache.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    tiles = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (len(crops), TILE_PX, TILE_PX, 3))
+
+    def cut(number: int) -> None:
+        crop = crops[number]
+        tiles[number] = cut_tile(read_image(crop.sample.path), crop.box, margin_ratio)
+
+    with ThreadPoolExecutor(2) as pool:
+        for _ in progress(pool.map(cut, range(len(crops))), len(crops)):
+            pass
+    tiles.flush()
+    unfinished.replace(path)
+    return np.load(path, mmap_mode="r")
+
+
+def core(tile: Image, size_px: int) -> Image:
+    """The untouched crop in the middle of a tile, size×size×3."""
+    side = TILE_PX * CORE_RATIO
+    before = (TILE_PX - side) / 2
+    return crop_square(tile, Box(before, before, before + side, before + side), size_px)
+
+
+def draw_crop(tile: Image, size_px: int, rng: Generator) -> Image:
+    """A crop as a finder's imprecise box and a door camera would give it: size×size×3."""
+    scale = size_px / (TILE_PX * CORE_RATIO) * np.exp(rng.uniform(-0.22, 0.22))
+    matrix = cv2.getRotationMatrix2D((TILE_PX / 2, TILE_PX / 2), rng.normal(0, 9), scale)
+    matrix[:, 2] += (size_px - TILE_PX) / 2 + rng.normal(0, 0.05, 2).clip(-0.12, 0.12) * size_px
+    crop = cv2.warpAffine(tile, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    crop = door_camera(flip(crop.astype(np.uint8), rng), rng)
+    return occlude(crop, rng) if rng.random() < 0.15 else crop
+
+
+class CropBatches(keras.utils.PyDataset):
+    """Random crops, half masked and half not; each depends only on the seed, the epoch and its own number."""
+
+    def __init__(
+        self, crops: Sequence[Crop], tiles: npt.NDArray[np.uint8], recipe: ClassifierRecipe, seed: int
+    ) -> None:
+        super().__init__(workers=2, max_queue_size=8)
+        self._tiles, self._recipe, self._seed = tiles, recipe, seed
+        self._labels = np.array([crop.label for crop in crops])
+        self._chance = np.array([_weight(crop, recipe) for crop in crops])
+        for label in (0, 1):  # both classes alike, whatever the data hold
+            self._chance[self._labels == label] /= max(self._chance[self._labels == label].sum(), 1e-9)
+        self._chance /= self._chance.sum()
+        self.epoch = 0
+
+    @property
+    def num_batches(self) -> int:
+        """Batches an epoch."""
+        return max(1, self._recipe.crops_per_epoch // self._recipe.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Crops B×S×S×3 uint8 with their labels B×1 int32: 1 masked, 0 not."""
+        rng = np.random.default_rng((self._seed, self.epoch, index))
+        chosen = rng.choice(len(self._labels), self._recipe.batch_size, p=self._chance)
+        crops = [draw_crop(self._tiles[number], self._recipe.size_px, rng) for number in chosen]
+        return np.stack(crops), self._labels[chosen, None].astype(np.int32)
+
+
+def _weight(crop: Crop, recipe: ClassifierRecipe) -> float:
+    """How often a crop is drawn before the classes are balanced; badly worn masks are few and the hardest."""
+    if crop.box is None:
+        return recipe.whole_picture_share
+    return (1 - recipe.whole_picture_share) * (3.0 if crop.rare else 1.0) * (1.0 if crop.sample.source != DETECTION else 0.7)
+
+
+class PlainCrops(keras.utils.PyDataset):
+    """Every crop once, untouched: what validation looks at."""
+
+    def __init__(self, crops: Sequence[Crop], tiles: npt.NDArray[np.uint8], recipe: ClassifierRecipe) -> None:
+        super().__init__(workers=1)
+        self._labels = np.array([crop.label for crop in crops], np.int32)
+        self._tiles, self._recipe = tiles, recipe
+
+    @property
+    def num_batches(self) -> int:
+        """Batches that hold every crop once; the last may be smaller."""
+        return -(-len(self._labels) // self._recipe.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Crops B×S×S×3 uint8 with their labels B×1."""
+        chosen = slice(index * self._recipe.batch_size, (index + 1) * self._recipe.batch_size)
+        return np.stack([core(tile, self._recipe.size_px) for tile in self._tiles[chosen]]), self._labels[chosen, None]

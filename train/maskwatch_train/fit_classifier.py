@@ -1,0 +1,56 @@
+"""Trains a mask classifier: `masknet`, which ships, or `baseline_cnn`, the original method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+from maskwatch.errors import DataError
+
+from maskwatch_train import networks
+from maskwatch_train.crops import CropBatches, PlainCrops, Progress, cut_tiles, list_crops
+from maskwatch_train.fit import adam, fit
+from maskwatch_train.index import Sample
+from maskwatch_train.recipes import ClassifierRecipe
+
+
+def build_classifier(recipe: ClassifierRecipe) -> keras.Model:
+    """The recipe's network, untrained."""
+    return {"masknet": networks.masknet, "baseline_cnn": networks.baseline_cnn}[recipe.architecture](recipe.size_px)
+
+
+def fit_classifier(
+    train: Sequence[Sample],
+    validation: Sequence[Sample],
+    folder: Path,
+    cache: Path,
+    recipe: ClassifierRecipe,
+    *,
+    seed: int,
+    progress: Progress,
+    verbose: int = 1,
+) -> keras.Model:
+    """Train the recipe's classifier and return it; a run that was cut off goes on where it was.
+
+    Raises:
+        DataError: one of the two classes has no picture.
+    """
+    keras.utils.set_random_seed(seed)
+    model = build_classifier(recipe)
+    crops, looked_at = list_crops(train, recipe), list_crops(validation, recipe)
+    if {crop.label for crop in crops} != {0, 1}:
+        raise DataError("training needs pictures with and without masks; run `maskwatch data inspect` to see what is there")
+    batches = CropBatches(crops, cut_tiles(crops, recipe.margin_ratio, cache, progress), recipe, seed)
+    plain = PlainCrops(looked_at, cut_tiles(looked_at, recipe.margin_ratio, cache, progress), recipe)
+    if recipe.architecture == "baseline_cnn":
+        loss = keras.losses.SparseCategoricalCrossentropy()
+        accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+        optimizer = keras.optimizers.Adam(recipe.learning_rate)
+    else:
+        loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
+        accuracy = keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)
+        optimizer = adam(recipe.learning_rate, batches.num_batches * recipe.epochs, recipe.weight_decay)
+    model.compile(optimizer=optimizer, loss=loss, metrics=[accuracy], jit_compile=False)
+    fit(model, batches, plain if plain.num_batches else None, folder, epochs=recipe.epochs, verbose=verbose)
+    return model

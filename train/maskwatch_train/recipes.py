@@ -1,0 +1,68 @@
+"""Everything that decides a training run, as frozen values: the same recipe, data and seed give the same run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from maskwatch_train.scenes import SceneRecipe
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One part of the finder's training at one size of input; the learning rate falls as a cosine to its last share."""
+
+    height_px: int
+    width_px: int
+    batch_size: int
+    epochs: int
+    learning_rate: float
+    last_share: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class FinderRecipe:
+    """How the face finder is trained: small scenes first, where an epoch is cheap, then the size that serves."""
+
+    scenes_per_epoch: int = 4096
+    stages: tuple[Stage, ...] = (
+        Stage(160, 192, 32, epochs=20, learning_rate=4e-3, last_share=0.3),
+        Stage(256, 320, 16, epochs=24, learning_rate=1.5e-3),
+    )
+    weight_decay: float = 1e-3
+    most_faces: int = 48
+    detection_share: float = 0.6
+    scene: SceneRecipe = field(default_factory=SceneRecipe)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifierRecipe:
+    """How a mask classifier is trained. `whole_pictures` alone is the original method, which knows no faces."""
+
+    architecture: str = "masknet"
+    size_px: int = 96
+    margin_ratio: float = 0.25
+    batch_size: int = 64
+    crops_per_epoch: int = 8192
+    epochs: int = 50
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-3
+    label_smoothing: float = 0.02
+    faces: bool = True
+    whole_picture_share: float = 0.15
+    smallest_face_px: float = 14.0
+
+
+BASELINE = ClassifierRecipe(
+    architecture="baseline_cnn",
+    size_px=128,
+    crops_per_epoch=4096,
+    epochs=20,
+    learning_rate=1e-3,
+    weight_decay=0.0,
+    label_smoothing=0.0,
+    faces=False,
+    whole_picture_share=1.0,
+)
+"""The original method, as every report's baseline: the whole picture, Adam, sparse categorical cross-entropy."""
+
+CLASSIFIERS = {"masknet": ClassifierRecipe(), "baseline_cnn": BASELINE}
