@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import logging
-import os
 import re
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,8 +12,7 @@ import numpy.typing as npt
 
 from maskwatch.errors import BundleError, RuntimeMissingError
 from maskwatch.preprocess import quantise
-
-logger = logging.getLogger(__name__)
+from maskwatch.quiet import quiet_decoders
 
 Raw = npt.NDArray[Any]
 """A tensor as the model stores it: int8, uint8 or float32."""
@@ -27,8 +20,6 @@ Raw = npt.NDArray[Any]
 RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
 """Modules that offer `Interpreter`, best first. tflite-runtime 2.14 leaves int8 models to other kernels than XNNPACK on
 x86-64, so it is refused there."""
-
-_stderr_lock = threading.Lock()
 
 
 class Network(Protocol):
@@ -66,8 +57,8 @@ class TFLiteNetwork:
         Raises BundleError where the model cannot be read or has other inputs than one picture, and RuntimeMissingError
         where no runtime is installed or XNNPACK is off: other kernels give other int8 results.
         """
-        runtime = _load_runtime()
-        with _without_info_lines():
+        runtime = load_runtime()
+        with quiet_decoders():  # "INFO: Created TensorFlow Lite XNNPACK delegate" has no setting to turn it off
             try:
                 self._interpreter = runtime.Interpreter(model_content=model, num_threads=threads)
                 self._interpreter.allocate_tensors()
@@ -118,7 +109,8 @@ class TFLiteNetwork:
         return tuple(self._interpreter.get_tensor(output.index) for output in self._outputs)  # get_tensor copies
 
 
-def _load_runtime() -> Any:
+def load_runtime() -> Any:
+    """Import the best TFLite runtime there is. Raises RuntimeMissingError where there is none."""
     reasons = []
     for name in RUNTIMES:
         try:
@@ -155,34 +147,3 @@ def _ordered_outputs(interpreter: Any) -> list[dict[str, Any]]:
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
-
-
-@contextmanager
-def _without_info_lines() -> Iterator[None]:
-    """Keep the runtime's "INFO: Created TensorFlow Lite XNNPACK delegate" off the terminal; pass on all other lines.
-
-    The runtime writes to file descriptor 2 and has no setting for it, so the descriptor points to memory for these
-    milliseconds. Where the system has no such memory files, or stderr is closed, the line stays.
-    """
-    if not hasattr(os, "memfd_create"):
-        yield
-        return
-    with _stderr_lock:
-        try:
-            stderr = os.dup(2)
-        except OSError:
-            yield
-            return
-        with os.fdopen(os.memfd_create("stderr"), "rb") as memory:
-            if sys.stderr is not None:
-                sys.stderr.flush()
-            os.dup2(memory.fileno(), 2)
-            try:
-                yield
-            finally:
-                os.dup2(stderr, 2)
-                os.close(stderr)
-                memory.seek(0)
-                for line in memory:
-                    if not line.startswith(b"INFO: "):
-                        os.write(2, line)
