@@ -29,6 +29,8 @@ LABELS: Final = {"with_mask": 1, "without_mask": 0, "mask_weared_incorrect": 0}
 
 SIZE_BANDS_PX: Final = ((96, "under 96 px"), (160, "96-159 px"), (320, "160-319 px"), (480, "320-479 px"))
 """Upper bounds (exclusive) of a picture's longer side. They part face crops, thumbnails, portraits and whole scenes."""
+LARGEST_BAND: Final = "480 px and over"
+SIZE_BANDS: Final = (*(band for _, band in SIZE_BANDS_PX), LARGEST_BAND)
 
 _FETCH_HINT: Final = "run `maskwatch data fetch`"
 
@@ -65,7 +67,7 @@ class Sample:
     def size_band(self) -> str:
         """Which of SIZE_BANDS_PX the longer side falls in: the nearest to a photograph's origin that the file tells."""
         longer_px = max(self.width_px, self.height_px)
-        return next((band for limit_px, band in SIZE_BANDS_PX if longer_px < limit_px), "480 px and over")
+        return next((band for limit_px, band in SIZE_BANDS_PX if longer_px < limit_px), LARGEST_BAND)
 
 
 def read_data(root: Path, faces_csv: Path | None = None) -> tuple[Sample, ...]:
