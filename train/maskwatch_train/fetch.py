@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib.util
 import logging
 import shutil
 import sys
@@ -52,8 +51,6 @@ def fetch_all(folder: Path) -> list[Path]:
             set_folders(home)
             logger.info("%s is there already", home)
     if missing:
-        if importlib.util.find_spec("kaggle") is None:
-            raise DataError("the kaggle package is missing: type `pip install 'maskwatch[train]'`")
         with _translated(folder):
             folder.mkdir(parents=True, exist_ok=True)
             client = _sign_in()
