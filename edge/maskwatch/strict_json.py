@@ -1,7 +1,7 @@
 """JSON text to frozen dataclasses, strictly: every key must be known, there, of its type and within its bounds.
 
-Fields say their bounds in `typing.Annotated`; see `manifest.py` for how it reads. Home-made because a schema library
-weighs more megabytes than all of the edge.
+Fields say their bounds in `typing.Annotated`, and `Mapping[str, object]` is free JSON; `manifest.py` shows how it
+reads. Home-made because a schema library weighs more megabytes than all of the edge.
 """
 
 from __future__ import annotations
@@ -133,10 +133,10 @@ def _read(kind: Any, value: object, where: str) -> object:
         return tuple(_read(get_args(kind)[0], item, f"{where}[{index}]") for index, item in enumerate(items))
     if origin is Mapping:
         members = _typed(dict, value, where)
+        if get_args(kind)[1] is object:
+            _check_free(members, where, depth=0)
+            return members
         return {key: _read(get_args(kind)[1], item, f"{where}.{shown(key)[1:-1]}") for key, item in members.items()}
-    if kind is object:
-        _check_free(value, where, depth=0)
-        return value
     if is_dataclass(kind):
         return _read_dataclass(cast("type[Any]", kind), _typed(dict, value, where), where)
     if kind is float and type(value) is int:

@@ -9,13 +9,16 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from maskwatch.bundle import Bundle, default_bundle_path, open_bundle
 from maskwatch.errors import BundleError, ExitCode, RuntimeMissingError
-from maskwatch.manifest import Manifest, to_json
+
+if TYPE_CHECKING:
+    from maskwatch.bundle import Bundle
+    from maskwatch.manifest import Manifest
 
 HELP = "show or verify a model bundle"
-EXAMPLE = "maskwatch bundle verify masknet-1.0.0.maskwatch"
+EXAMPLE = "  maskwatch bundle verify masknet-1.0.0.maskwatch"
 
 MAX_FIGURES = 24
 """How many of the report's figures `show` prints; the whole report is in `--json`."""
@@ -45,10 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> ExitCode:
-    """Print to stdout. FINDING where a network does not do on this machine what the bundle promises.
+    """Answer on stdout. FINDING where a network does not do on this machine what the bundle promises.
 
     Raises BundleError for a file that is no sound bundle.
     """
+    from maskwatch.bundle import default_bundle_path, open_bundle
+
     bundle = open_bundle(args.file or default_bundle_path())
     if args.action == "show":
         _print(_show_json(bundle.manifest) if args.json else "\n".join(_show_lines(bundle)))
@@ -67,6 +72,8 @@ def _print(text: str) -> None:
 
 
 def _show_json(manifest: Manifest) -> str:
+    from maskwatch.manifest import to_json
+
     return json.dumps(json.loads(to_json(manifest)), sort_keys=True)
 
 

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+from maskwatch import bundle as bundle_module
+from maskwatch import interpreter
+from maskwatch.errors import BundleError, ExitCode
+from maskwatch.manifest import ClassifierSpec, GoldenVector
+from maskwatch.verbs import bundle as verb
+from maskwatch_convert.pack import write_bundle
+from tiny_models import tiny_bundle, tiny_manifest, tiny_members
+
+
+def call(*words: str | Path) -> ExitCode:
+    parser = argparse.ArgumentParser()
+    verb.add_arguments(parser)
+    return verb.run(parser.parse_args([str(word) for word in words]))
+
+
+def test_show_prints_what_matters(tiny_bundle_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("show", tiny_bundle_path) is ExitCode.DONE
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "tiny 1.2.3, made 2025-01-31T12:00:00Z"
+    for line in (
+        f"file        {tiny_bundle_path}, {tiny_bundle_path.stat().st_size:,} bytes",
+        "finder      finder.tflite, 32×24 px, strides 8",
+        "classifier  classifier.tflite, masknet, 16×16 px",
+        f"member      MODEL_CARD.md, {len(tiny_members()['MODEL_CARD.md'])} bytes",
+        "golden      4 vectors",
+        "report      accuracy 0.75",
+        "report      faces.ap50 0.5",
+    ):
+        assert line in lines
+
+
+def test_show_json_is_the_manifest_on_one_line(tiny_bundle_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("show", "--json", tiny_bundle_path) is ExitCode.DONE
+    (line,) = capsys.readouterr().out.splitlines()
+    manifest = json.loads(line)
+    assert (manifest["schema_version"], manifest["name"], manifest["finder"]["width_px"]) == (1, "tiny", 32)
+    assert manifest["report"]["note"] == "ünïcode"
+
+
+def test_show_does_without_a_finder_and_cuts_a_long_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = tiny_manifest(finder=None, report={f"figure{index:02}": index for index in range(30)})
+    path = write_bundle(tmp_path, manifest, {"classifier.tflite": tiny_members()["classifier.tflite"]}).path
+    assert call("show", path) is ExitCode.DONE
+    lines = capsys.readouterr().out.splitlines()
+    assert "finder      none: whole pictures only" in lines
+    assert lines[-2:] == ["report      figure23 23", "report      … 6 more figures: --json"]
+
+
+def test_the_built_in_bundle_is_the_default(
+    tiny_bundle_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bundle_module, "default_bundle_path", lambda: tiny_bundle_path)
+    assert call("show") is ExitCode.DONE
+    assert capsys.readouterr().out.startswith("tiny 1.2.3")
+
+
+def test_verify_runs_every_golden_vector(tiny_bundle_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("verify", tiny_bundle_path) is ExitCode.DONE
+    assert capsys.readouterr().out.splitlines() == [
+        "ok      file: schema 1, 3 members, sizes and hashes match",
+        "ok      classifier.tflite: input 16×16 px, the manifest says 16×16",
+        "ok      classifier.tflite: golden vector one answered bit for bit",
+        "ok      classifier.tflite: golden vector two answered bit for bit",
+        "ok      finder.tflite: input 32×24 px, the manifest says 32×24",
+        "ok      finder.tflite: golden vector one answered bit for bit",
+        "ok      finder.tflite: golden vector two answered bit for bit",
+    ]
+
+
+def test_verify_finds_an_answer_that_differs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tiny_bundle(tmp_path, golden=(GoldenVector("finder.tflite", "one", "0" * 64),))
+    assert call("verify", path) is ExitCode.FINDING
+    lines = capsys.readouterr().out.splitlines()
+    assert "failed  finder.tflite: golden vector one answered differently" in lines
+    assert "not run classifier.tflite: the bundle has no golden vectors for it" in lines
+
+
+def test_verify_finds_a_network_of_another_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    labels = ("without_mask", "with_mask")
+    other = ClassifierSpec("classifier.tflite", "masknet", 48, 0.25, labels, "logit", 1.0, 0.5, True)
+    assert call("verify", tiny_bundle(tmp_path, classifier=other)) is ExitCode.FINDING
+    assert "failed  classifier.tflite: input 16×16 px, the manifest says 48×48" in capsys.readouterr().out
+
+
+def test_verify_finds_a_network_that_does_not_load(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_bundle(tmp_path, tiny_manifest(), tiny_members() | {"finder.tflite": b"no network"}).path
+    assert call("verify", path) is ExitCode.FINDING
+    assert "failed  finder.tflite: not a TFLite model" in capsys.readouterr().out
+
+
+def test_verify_without_a_runtime_says_what_it_left_out(
+    tiny_bundle_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(interpreter, "RUNTIMES", ("no_such_runtime.interpreter",))
+    assert call("verify", "--json", tiny_bundle_path) is ExitCode.DONE
+    (line,) = capsys.readouterr().out.splitlines()
+    answer = json.loads(line)
+    assert answer["path"] == str(tiny_bundle_path)
+    assert [(check["name"], check["ok"]) for check in answer["checks"]] == [("file", True), ("networks", None)]
+
+
+def test_a_damaged_bundle_is_an_error_the_operator_can_fix(tiny_bundle_path: Path) -> None:
+    tiny_bundle_path.write_bytes(tiny_bundle_path.read_bytes()[:-100])
+    with pytest.raises(BundleError, match=r"damaged, or not a bundle.*copy it again") as caught:
+        call("verify", tiny_bundle_path)
+    assert caught.value.exit_code is ExitCode.OPERATOR
