@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import itertools
 import logging
 import math
 from collections.abc import Iterator
@@ -88,11 +87,7 @@ def read_data(root: Path, faces_csv: Path | None = None) -> tuple[Sample, ...]:
         found = _read_detection(folder) if home is None else _read_classification(folder, home, faces_csv)
         logger.info("%s: %d pictures", folder, len(found))
         samples += found
-    samples.sort(key=lambda sample: sample.name)
-    for before, after in itertools.pairwise(samples):
-        if before.name == after.name:
-            raise DataError(f"{before.path} and {after.path} share a name: rename the folder of one of the two sets")
-    return tuple(samples)
+    return tuple(sorted(samples, key=lambda sample: sample.name))
 
 
 def default_faces_csv(root: Path) -> Path | None:
