@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,19 +55,15 @@ def run(args: argparse.Namespace) -> ExitCode:
 
     bundle = open_bundle(args.file or default_bundle_path())
     if args.action == "show":
-        _print(_show_json(bundle.manifest) if args.json else "\n".join(_show_lines(bundle)))
+        print(_show_json(bundle.manifest) if args.json else "\n".join(_show_lines(bundle)))
         return ExitCode.DONE
     checks = list(_verify(bundle))
     if args.json:
-        _print(json.dumps({"path": str(bundle.path), "checks": [dataclasses.asdict(check) for check in checks]}))
+        print(json.dumps({"path": str(bundle.path), "checks": [dataclasses.asdict(check) for check in checks]}))
     else:
         words = {True: "ok", False: "failed", None: "not run"}
-        _print("\n".join(f"{words[check.ok]:<8}{check.name}: {check.detail}" for check in checks))
+        print("\n".join(f"{words[check.ok]:<8}{check.name}: {check.detail}" for check in checks))
     return ExitCode.FINDING if any(check.ok is False for check in checks) else ExitCode.DONE
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")
 
 
 def _show_json(manifest: Manifest) -> str:
