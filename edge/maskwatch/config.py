@@ -155,7 +155,7 @@ class TrackerSettings(_Table):
     votes_needed: int = _number(3, 1, 50, "Frames a person must be seen in before a label is given.")
     window_frames: int = _number(9, 1, 100, "Latest frames of a person that vote.")
     majority_ratio: float = _number(
-        0.65, 0.5, 1.0, "Share of the votes, weighted by certainty, that gives a label or changes it."
+        0.7, 0.5, 1.0, "Share of the votes, weighted by certainty, that gives a label or changes it."
     )
 
     def __post_init__(self) -> None:
