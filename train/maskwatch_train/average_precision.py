@@ -111,9 +111,11 @@ def iou_matrix(boxes: FloatArray, others: FloatArray) -> FloatArray:
     """Intersection over union of N boxes with M others, shape (N, M)."""
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    intersection = np.clip(high - low, 0, None).prod(axis=2)
+    sides = np.clip(high - low, 0, None)
+    intersection = sides[:, :, 0] * sides[:, :, 1]
     union = _areas(boxes)[:, None] + _areas(others)[None, :] - intersection
-    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    overlaps: FloatArray = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    return overlaps
 
 
 def _areas(boxes: FloatArray) -> FloatArray:
