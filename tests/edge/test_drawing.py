@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from maskwatch.drawing import MIN_LONG_SIDE_PX, annotate
 from maskwatch.types import Box, Face, Label, Situation
 

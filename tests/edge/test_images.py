@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image as PillowImage
-
 from maskwatch import images
 from maskwatch.errors import ExitCode, ImageError, OperatorError
 from maskwatch.images import MAX_PIXELS, find_media, read_image, write_image
+from PIL import Image as PillowImage
 
 SUFFIXES = (".jpg", ".png", ".webp", ".bmp")
 

@@ -7,7 +7,6 @@ import os
 import threading
 
 import pytest
-
 from maskwatch import quiet
 from maskwatch.quiet import quiet_decoders
 

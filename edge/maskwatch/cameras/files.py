@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -66,15 +67,17 @@ class FilesCamera:
             self._frames = None
 
     def _play(self, files: list[Path], start_s: float) -> Generator[Frame]:
-        index, next_s = 0, start_s
+        index, next_s = 0, start_s  # the time of a frame that brings none, or one that does not advance
+        last_s = -math.inf
         first_fault: ImageError | None = None
         for path in files:
             begin_s = next_s
             try:
                 for image, offset_s in self._pictures(path):
-                    captured_s = max(begin_s + offset_s, next_s)
+                    own_s = begin_s + offset_s
+                    captured_s = own_s if own_s > last_s else next_s
                     yield Frame(image, captured_s, index)
-                    index, next_s = index + 1, captured_s + self._period_s
+                    index, last_s, next_s = index + 1, captured_s, captured_s + self._period_s
             except ImageError as error:
                 if self._path == path:
                     raise

@@ -16,7 +16,8 @@ from maskwatch.types import Image
 PORTRAIT = Path("mpl-data/sample_data/grace_hopper.jpg")
 """Rear Admiral Grace Hopper: a United States Navy photograph, in the public domain."""
 
-_WIDTH_PX, _HEIGHT_PX = 512, 600
+_SIZE_PX = (600, 512)
+_TOP_PX, _LEFT_PX, _HEIGHT_PX, _WIDTH_PX = 180, 145, 190, 245  # the part that the mask and its shadow change
 
 # Hand-placed on that portrait, in its pixels: a mask from the bridge of the nose to under the chin.
 _OUTLINE = (
@@ -61,7 +62,7 @@ def load_portraits() -> tuple[Image, Image]:
     """
     path = find_portrait()
     bare = read_image(path)
-    if bare.shape[:2] != (_HEIGHT_PX, _WIDTH_PX):
+    if bare.shape[:2] != _SIZE_PX:
         raise OperatorError(f'{path} is not the demo\'s portrait: pip install --force-reinstall "maskwatch[demo]"')
     return bare, with_mask(bare)
 
@@ -69,26 +70,32 @@ def load_portraits() -> tuple[Image, Image]:
 def with_mask(portrait: Image) -> Image:
     """A copy of the portrait (600×512×3) that wears a pleated, light-blue surgical mask over nose, mouth and chin."""
     cloth_cover, loop_cover = _covers()
-    picture = portrait.astype(np.float32)
+    worn = portrait.copy()
+    region = worn[_TOP_PX : _TOP_PX + _HEIGHT_PX, _LEFT_PX : _LEFT_PX + _WIDTH_PX]
+    picture = region.astype(np.float32)
     shadow = cv2.GaussianBlur(np.maximum(cloth_cover, 0.6 * loop_cover), (0, 0), 3.5)
     picture *= 1 - 0.45 * np.roll(shadow, 3, axis=0)[..., None]
-    light = _light_on(portrait)[..., None]
+    light = _light_on(region)[..., None]
     picture += loop_cover[..., None] * (_LOOP_RGB * light - picture)
     cloth = _CLOTH_RGB * light * _folds(cloth_cover)[..., None] + _grain()[..., None]
     picture += cloth_cover[..., None] * (cloth - picture)
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    region[:] = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    return worn
 
 
 def _covers() -> tuple[_Plane, _Plane]:
-    """How much of each pixel the cloth and the ear loops cover, 0 to 1; corners rounded, edges smooth."""
+    """How much of each pixel of the region cloth and ear loops cover, 0 to 1; corners rounded, edges smooth."""
     size = (_HEIGHT_PX * _OVERSAMPLING, _WIDTH_PX * _OVERSAMPLING)
     cloth, loops = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
-    cv2.fillPoly(cloth, [np.array(_OUTLINE, np.int32) * _OVERSAMPLING], (255,))
+    cv2.fillPoly(cloth, [_points(_OUTLINE)], (255,))
     rounded = cv2.GaussianBlur(cloth, (0, 0), 3.0 * _OVERSAMPLING) > 127
     for loop in _EAR_LOOPS:
-        points = np.array(loop, np.int32) * _OVERSAMPLING
-        cv2.polylines(loops, [points], False, (255,), _LOOP_WIDTH_PX * _OVERSAMPLING)
+        cv2.polylines(loops, [_points(loop)], False, (255,), _LOOP_WIDTH_PX * _OVERSAMPLING)
     return _shrink(rounded.astype(np.float32)), _shrink((loops / 255).astype(np.float32))
+
+
+def _points(places: tuple[tuple[int, int], ...]) -> npt.NDArray[np.int32]:
+    return (np.array(places, np.int32) - (_LEFT_PX, _TOP_PX)) * _OVERSAMPLING
 
 
 def _shrink(plane: _Plane) -> _Plane:
@@ -96,16 +103,16 @@ def _shrink(plane: _Plane) -> _Plane:
     return shrunk.astype(np.float32, copy=False)
 
 
-def _light_on(portrait: Image) -> _Plane:
+def _light_on(region: Image) -> _Plane:
     """The photograph's own light, softened, near 1: so that the mask sits in the scene rather than on it."""
-    grey = cv2.cvtColor(portrait, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    grey = cv2.cvtColor(region, cv2.COLOR_RGB2GRAY).astype(np.float32)
     softened = cv2.GaussianBlur(grey, (0, 0), 12.0)
     return (0.86 + 0.14 * np.clip(softened / 150, 0.4, 1.3)).astype(np.float32)
 
 
 def _folds(cover: _Plane) -> _Plane:
     """Light and dark of the cloth, near 1: a face's roundness, the nose beneath, pleats, and the welded rim."""
-    y, x = np.mgrid[0:_HEIGHT_PX, 0:_WIDTH_PX].astype(np.float32)
+    y, x = np.mgrid[_TOP_PX : _TOP_PX + _HEIGHT_PX, _LEFT_PX : _LEFT_PX + _WIDTH_PX].astype(np.float32)
     across = (x - _CENTRE_X_PX) / _HALF_WIDTH_PX
     light = 1.03 - 0.26 * across**2 - 0.06 * across - 0.16 * np.clip((y - 285) / 60, 0, 1) ** 2
     light += 0.06 * np.exp(-(((x - _CENTRE_X_PX) / 15) ** 2) - ((y - 230) / 20) ** 2)

@@ -147,8 +147,9 @@ class _Grabber(threading.Thread):
                     return
                 if self._wanted:
                     self._decode(capture)
-        except cv2.error as error:
-            self._fail(f"{self._device} failed inside OpenCV ({error.err}): plug it in again")
+        except cv2.error:
+            logger.debug("%s", self._device, exc_info=True)
+            self._fail(f"{self._device} failed inside OpenCV: unplug it and plug it in again")
         finally:
             capture.release()
 
