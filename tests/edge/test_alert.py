@@ -155,6 +155,7 @@ def test_quiet_hours_begin_on_the_minute_and_end_before_it(text, inside, outside
     assert [time for time in inside + outside if quiet_hours.contains(datetime.time.fromisoformat(time))] == inside
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1439), st.integers(0, 1439), st.times())
 def test_a_window_and_its_complement_share_the_day(start, end, local_time):
     if start != end:

@@ -4,7 +4,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from maskwatch.config import (
     AlertSettings,
@@ -173,6 +173,7 @@ def outcome(path: Path) -> Settings | ConfigError:
         return error
 
 
+@settings(deadline=None)
 @given(st.sampled_from(KEYS), toml_values)
 def test_any_value_gives_settings_or_an_error_that_names_the_key(tmp_path_factory, key, value):
     table, name = key
@@ -188,6 +189,7 @@ def test_any_value_gives_settings_or_an_error_that_names_the_key(tmp_path_factor
         assert str(result).isprintable()
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_give_settings_or_a_config_error(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "bytes.toml"

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from maskwatch.config import TrackerSettings
 from maskwatch.tracker import MAX_MISSED_FRAMES, Tracker
@@ -149,6 +149,7 @@ faces = st.builds(Face, boxes, st.floats(0, 1), st.floats(0, 1), st.sampled_from
 times = st.floats(allow_nan=False, allow_infinity=False, width=32)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.lists(faces, max_size=5), times), max_size=30))
 def test_any_frames_give_each_face_one_person_and_each_person_one_id(frames):
     tracker = Tracker(SETTINGS)
@@ -165,6 +166,7 @@ def test_any_frames_give_each_face_one_person_and_each_person_one_id(frames):
         assert all(person.label is not None for person in people[len(faces_now) :])
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(Label), st.floats(0, 1)), min_size=1, max_size=40),
     st.integers(1, 9),

@@ -111,5 +111,5 @@ def _translated(advice: str) -> Iterator[None]:
 def _library_errors() -> tuple[type[Exception], ...]:
     """The errors of the libraries in use; read once something was raised, when they have been imported."""
     names = (("gpiozero", "GPIOZeroError"), ("gpiozero", "GPIOZeroWarning"), ("lgpio", "error"))
-    loaded = [getattr(sys.modules[module], name) for module, name in names if module in sys.modules]
-    return (OSError, ImportError, *loaded)
+    loaded = [(sys.modules.get(module), name) for module, name in names]
+    return (OSError, ImportError, *(getattr(module, name) for module, name in loaded if module is not None))
