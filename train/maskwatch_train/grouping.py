@@ -87,7 +87,7 @@ def near_pairs(prints: Fingerprints) -> list[tuple[int, int]]:
     for row in range(len(owners) - 1):
         for others in (plain[row + 1 :], mirrored[row + 1 :]):
             coarse = np.bitwise_count(others[:, 0] ^ plain[row, 0])
-            # The fine hash holds the coarse one's frequencies, so that it cannot be close where those are far apart.
+            # Beyond twice the coarse radius only strangers were seen; leaving them out here spares most of the work.
             near = np.flatnonzero((coarse <= 2 * COARSE_RADIUS_BITS) & (owners[row + 1 :] != owners[row]))
             fine = np.bitwise_count(others[near, 1:] ^ plain[row, 1:]).sum(axis=1, dtype=np.int64)
             loose = (coarse[near] <= COARSE_RADIUS_BITS) & (fine <= LOOSE_FINE_RADIUS_BITS)

@@ -38,7 +38,7 @@ def _fetch(args: argparse.Namespace) -> ExitCode:
     from maskwatch_train.fetch import fetch_all
 
     for home in fetch_all(args.to):
-        print(home)  # noqa: T201 - the command's data
+        print(home)
     return ExitCode.DONE
 
 
@@ -49,8 +49,8 @@ def _inspect(args: argparse.Namespace) -> ExitCode:
 
     seed = DEFAULT_SEED if args.seed is None else args.seed
     inspection = inspect_data(args.folder, seed, default_cache())
-    print(json.dumps(inspection.as_dict()) if args.json else as_text(inspection))  # noqa: T201 - the command's data
+    print(json.dumps(inspection.as_dict()) if args.json else as_text(inspection))
     if args.sheet is not None:
         draw_sheet(read_data(args.folder), args.sheet, seed)
-        print(f"wrote {args.sheet}", file=sys.stderr)  # noqa: T201 - the command's word to a person
+        print(f"wrote {args.sheet}", file=sys.stderr)
     return ExitCode.DONE
