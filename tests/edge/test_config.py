@@ -16,6 +16,7 @@ from maskwatch.config import (
     load_settings,
 )
 from maskwatch.errors import ConfigError, ExitCode
+from maskwatch.setting import rule_of
 
 TABLES = dataclasses.fields(Settings)
 EXAMPLE = resources.files("maskwatch") / "data" / "config.example.toml"
@@ -54,7 +55,7 @@ def test_example_mentions_every_key_with_its_bounds(table, setting):
     comment, found, _ = section.partition(f"\n{setting.name} = ")
     assert found
     comment = " ".join(line.removeprefix("# ") for line in comment.rpartition("\n\n")[2].splitlines())
-    rule = setting.metadata["maskwatch.rule"]
+    rule = rule_of(setting)
     assert rule.doc in comment
     assert rule.bounds() in comment
 
@@ -79,6 +80,9 @@ BAD = [
     ("[camera]\nwidht_px = 640", ["unknown key camera.widht_px", "did you mean width_px?"]),
     ("[camera]\nthreads = 2", ["unknown key camera.threads", "belongs under [model]"]),
     ('[camera]\n"a\\nb" = 2', ["unknown key camera.'a\\nb'"]),
+    ('[model]\nbundle = ["a\\u2028b"]', ["model.bundle = a list must be text"]),
+    ('[indicator]\nlight = "a\\tb"', ["indicator.light = 'a\\tb' is out of bounds"]),
+    ("[indicator]\nlight = '" + "x" * 500 + "'", ['xxx"… is out of bounds']),
     ("[kamera]\nwidth_px = 640", ["unknown table [kamera]", "did you mean camera?"]),
     ("[[camera]]\nwidth_px = 640", ["camera = a list must be a table"]),
     ("camera = 3", ["camera = 3 must be a table"]),
@@ -138,13 +142,13 @@ def test_pins_of_parts_not_in_use_may_clash():
     IndicatorSettings(buzzer="none", buzzer_pin=17)
 
 
-def test_a_shape_that_differs_concerns_only_the_camera_with_two_streams():
-    CameraSettings(source="v4l2:0", width_px=1280, height_px=720)
+def test_sizes_that_differ_in_shape_concern_only_the_camera_with_two_streams():
+    CameraSettings(source="v4l2:0", width_px=320, height_px=180)
 
 
 @pytest.mark.parametrize(("table", "setting"), [p for p in all_settings() if type(p.values[1].default) in (int, float)])
 def test_numbers_are_taken_up_to_their_limits_and_no_further(table, setting):
-    rule = setting.metadata["maskwatch.rule"]
+    rule = rule_of(setting)
     if rule.choices:
         lowest, highest, step = min(rule.choices), max(rule.choices), 1
     else:
