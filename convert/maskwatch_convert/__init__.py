@@ -1,1 +1,1 @@
-"""From a trained network to a bundle: calibrate, quantise, compare, pack."""
+"""Maskwatch's converter: trained Keras networks to int8 TFLite, checked against float, packed as a bundle."""

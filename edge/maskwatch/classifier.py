@@ -36,6 +36,10 @@ class MaskClassifier:
         """The word for a probability: at the bundle's threshold and above, the mask counts as worn."""
         return Label.WITH_MASK if mask >= self.spec.threshold else Label.WITHOUT_MASK
 
+    def confidence(self, mask: float) -> float:
+        """How sure the label of this probability is, 0 to 1."""
+        return mask if self.label(mask) is Label.WITH_MASK else 1 - mask
+
     def _probabilities(self, batch: Image) -> tuple[float, ...]:
         (outputs,) = self._network(batch)
         wanted = 1 if self.spec.output == "logit" else len(self.spec.labels)

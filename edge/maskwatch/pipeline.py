@@ -47,8 +47,7 @@ class Pipeline:
         """One verdict on a picture: its most prominent face's, or the whole picture's where no face is found."""
         faces = self.faces(Frame(image, captured_s=0.0))
         mask = faces[0].mask if faces else self.classifier.picture(image)
-        label = self.classifier.label(mask)
-        return Classification(label, mask if label is Label.WITH_MASK else 1 - mask, mask, faces)
+        return Classification(self.classifier.label(mask), self.classifier.confidence(mask), mask, faces)
 
 
 def prominence(face: Face) -> float:

@@ -1,4 +1,4 @@
-"""Pictures to network inputs: letterbox, face crop, quantise. The one copy; training, calibration and serving call it."""
+"""Pictures to network inputs: letterbox, face crop, quantise. The one copy, for training and serving alike."""
 
 from __future__ import annotations
 
@@ -96,7 +96,9 @@ def whole_picture(image: Image, size_px: int) -> Image:
     return resize(image, size_px, size_px)
 
 
-def quantise(values: npt.NDArray[np.uint8], scale: float, zero_point: int, dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+def quantise(
+    values: npt.NDArray[np.uint8], scale: float, zero_point: int, dtype: npt.DTypeLike
+) -> npt.NDArray[np.generic]:
     """Turn raw bytes (0 to 255) into a network's input tensor: rounded and clipped, never wrapped.
 
     Float networks take the bytes as they are. The usual int8 input (scale 1, zero point −128) is one XOR a byte.
@@ -110,4 +112,5 @@ def quantise(values: npt.NDArray[np.uint8], scale: float, zero_point: int, dtype
         return values
     limits = np.iinfo(kind)
     levels = np.rint(values.astype(np.float32) / scale) + zero_point
-    return np.clip(levels, limits.min, limits.max).astype(kind)
+    clipped: npt.NDArray[np.generic] = np.clip(levels, limits.min, limits.max).astype(kind)
+    return clipped

@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 _CHATTER = re.compile(
     rb"libpng (error|warning)|Corrupt JPEG|Premature end of JPEG|Invalid SOS|Invalid JPEG|Unsupported marker"
     rb"|Inconsistent progression|Warning: unknown JFIF|\[ ?(INFO|WARN|ERROR|DEBUG):\d+@|\[[\w,.]+ @ 0x|TIFF|OpenCV"
+    rb"|INFO: Created TensorFlow Lite XNNPACK delegate"
 )
 _window = threading.Lock()
 

@@ -127,7 +127,6 @@ def test_no_runtime_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> Non
         TFLiteNetwork(tiny_model("finder"))
 
 
-@pytest.mark.xfail(strict=True, reason="quiet.py hands the runtime's INFO line on")
 def test_the_runtime_does_not_chatter_on_stderr() -> None:
     code = "import sys, tiny_models\nfrom maskwatch.interpreter import TFLiteNetwork\n"
     code += "TFLiteNetwork(tiny_models.tiny_model('finder'))\nprint('still heard', file=sys.stderr)"

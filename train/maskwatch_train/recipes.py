@@ -43,7 +43,7 @@ class ClassifierRecipe:
     margin_ratio: float = 0.25
     batch_size: int = 64
     crops_per_epoch: int = 8192
-    epochs: int = 50
+    epochs: int = 40
     learning_rate: float = 3e-3
     weight_decay: float = 1e-3
     label_smoothing: float = 0.02

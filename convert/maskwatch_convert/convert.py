@@ -1,0 +1,162 @@
+"""From a run folder to a bundle: quantise, choose the threshold, compare with float, measure, pack."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from maskwatch.bundle import Bundle
+from maskwatch.classifier import MaskClassifier
+from maskwatch.errors import FindingError
+from maskwatch.finder import FaceFinder
+from maskwatch.golden import make_golden
+from maskwatch.interpreter import TFLiteNetwork
+from maskwatch.manifest import ClassifierSpec, FinderSpec, Manifest, utc_text
+from maskwatch.pipeline import Pipeline
+from maskwatch_train import networks
+from maskwatch_train.evaluate import Progress, evaluate_pipeline
+from maskwatch_train.index import Sample
+from maskwatch_train.keras_network import WHOLE_PICTURE_CNN, classifier_spec, finder_spec, keras_pipeline
+from maskwatch_train.report import summary
+from maskwatch_train.runs import FINDER, TrainedNetwork, code_identity, load_network
+from maskwatch_train.split import Split, data_identity
+
+from maskwatch_convert import calibration
+from maskwatch_convert.model_card import model_card
+from maskwatch_convert.operating_point import score_threshold
+from maskwatch_convert.pack import write_bundle
+from maskwatch_convert.parity import MOST_ACCURACY_LOST, Parity, compare
+from maskwatch_convert.quantise import quantise, with_input_size
+
+logger = logging.getLogger(__name__)
+
+GOLDEN_SEEDS = ("golden-1", "golden-2", "golden-3")
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A finished bundle and how its int8 networks compare with the float ones."""
+
+    bundle: Bundle
+    parity: Parity
+
+
+@dataclass(frozen=True, slots=True)
+class _Quantised:
+    """The int8 files with their specs, and what they were calibrated on."""
+
+    files: dict[str, bytes]
+    finder: FinderSpec | None
+    classifier: ClassifierSpec
+    calibrated_on: tuple[str, ...]
+
+    def pipeline(self) -> Pipeline:
+        finder = None if self.finder is None else FaceFinder(TFLiteNetwork(self.files[self.finder.file]), self.finder)
+        network = TFLiteNetwork(self.files[self.classifier.file])
+        return Pipeline(finder, MaskClassifier(network, self.classifier))
+
+
+def convert_run(
+    run_folder: Path,
+    architecture: str,
+    split: Split,
+    folder: Path,
+    *,
+    name: str,
+    version: str,
+    seed: int,
+    progress: Callable[[str], Progress],
+) -> Converted:
+    """Make the bundle of a run folder's networks in `folder`; `progress` names each part of the work.
+
+    Raises:
+        DataError: the run folder holds no finished networks.
+        FindingError: a network is not wholly int8, or int8 is less accurate than float by more than the gate allows.
+    """
+    finder = None if architecture == WHOLE_PICTURE_CNN else load_network(run_folder / FINDER)
+    classifier = load_network(run_folder / architecture)
+    quantised = _quantise(finder, classifier, split.train, seed)
+
+    validation = evaluate_pipeline(quantised.pipeline(), split.validation, progress("int8 on validation"))
+    if quantised.finder is not None:
+        chosen = score_threshold(validation, otherwise=quantised.finder.score_threshold)
+        quantised = replace(quantised, finder=replace(quantised.finder, score_threshold=chosen))
+        validation = evaluate_pipeline(quantised.pipeline(), split.validation, progress("int8 at its threshold"))
+    specs = (quantised.finder, quantised.classifier)
+    reference = evaluate_pipeline(
+        keras_pipeline(finder, classifier, *specs), split.validation, progress("float on validation")
+    )
+    parity = compare(reference, validation)
+    logger.info("%s", parity.text())
+    if not parity.passed:
+        raise FindingError(f"int8 strays from float by more than {MOST_ACCURACY_LOST:.1%}: {parity.text()}")
+
+    test = evaluate_pipeline(quantised.pipeline(), split.test, progress("int8 on test"))
+    manifest = Manifest(
+        name=name,
+        version=version,
+        made_at=utc_text(datetime.now(UTC)),
+        finder=quantised.finder,
+        classifier=quantised.classifier,
+        members={},
+        report=summary(test),
+        training=_training(finder, classifier, split, quantised, parity, seed),
+        reference_histograms=validation.histograms,
+        golden=tuple(
+            vector
+            for file, model in quantised.files.items()
+            for vector in make_golden(TFLiteNetwork(model), file, GOLDEN_SEEDS)
+        ),
+    )
+    card = model_card(manifest, {file: len(model) for file, model in quantised.files.items()})
+    folder.mkdir(parents=True, exist_ok=True)
+    members = {**quantised.files, "MODEL_CARD.md": card.encode()}
+    return Converted(write_bundle(folder, manifest, members), parity)
+
+
+def _quantise(
+    finder: TrainedNetwork | None, classifier: TrainedNetwork, train: tuple[Sample, ...], seed: int
+) -> _Quantised:
+    files, found, calibrated_on = {}, None, []
+    if finder is not None:
+        spec = finder_spec(finder)
+        scenes = calibration.finder_pictures(train, seed)
+        network = with_input_size(networks.finder, finder.network, spec.height_px, spec.width_px)
+        files[spec.file] = quantise(network, lambda: calibration.finder_batches(scenes, spec))
+        calibrated_on += [sample.name for sample in scenes]
+        found = spec
+    crop_spec = classifier_spec(classifier)
+    crops = calibration.classifier_pictures(train, seed, faces=finder is not None)
+    files[crop_spec.file] = quantise(classifier.network, lambda: calibration.classifier_batches(crops, crop_spec))
+    calibrated_on += [sample.name for sample, _ in crops]
+    return _Quantised(files, found, crop_spec, tuple(calibrated_on))
+
+
+def _training(
+    finder: TrainedNetwork | None,
+    classifier: TrainedNetwork,
+    split: Split,
+    quantised: _Quantised,
+    parity: Parity,
+    seed: int,
+) -> dict[str, Any]:
+    """Where the networks come from: enough to train and convert them again."""
+    return {
+        "finder": None if finder is None else finder.identity,
+        "classifier": classifier.identity,
+        "seed": seed,
+        "split": {part: data_identity(getattr(split, part)) for part in ("train", "validation", "test")},
+        "calibration": {
+            "pictures": len(quantised.calibrated_on),
+            "sha256": hashlib.sha256(json.dumps(quantised.calibrated_on).encode()).hexdigest(),
+        },
+        "parity": dataclasses.asdict(parity),
+        "code": code_identity(),
+    }

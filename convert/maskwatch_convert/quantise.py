@@ -1,0 +1,71 @@
+"""Keras to full-integer int8 TFLite: per-channel weights, int8 in and out, nothing but built-in operators."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from maskwatch.errors import FindingError
+from maskwatch.interpreter import load_runtime
+
+from maskwatch_convert.calibration import Batch
+
+if TYPE_CHECKING:
+    import keras
+
+
+def quantise(network: keras.Model, batches: Callable[[], Iterable[Batch]]) -> bytes:
+    """Quantise a network whose input size is fixed; the batches (1×H×W×3, 0 to 255) set the scales.
+
+    Raises:
+        FindingError: the result is not wholly int8, or needs more than built-in operators.
+    """
+    import tensorflow as tf
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        network.export(folder, format="tf_saved_model", verbose=False, input_signature=_one_picture(network))
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: ([batch] for batch in batches())
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = tf.int8
+        converter.inference_output_type = tf.int8
+        model: bytes = converter.convert()
+    _check(model)
+    return model
+
+
+def with_input_size(
+    build: Callable[[int, int], keras.Model], trained: keras.Model, height_px: int, width_px: int
+) -> keras.Model:
+    """A fully convolutional network rebuilt for one size of input, with the trained weights."""
+    network = build(height_px, width_px)
+    network.set_weights(trained.get_weights())
+    return network
+
+
+def _one_picture(network: keras.Model) -> list[Any]:
+    import keras
+
+    _, height_px, width_px, channels = network.inputs[0].shape
+    return [keras.InputSpec(dtype="float32", shape=(1, height_px, width_px, channels))]
+
+
+def _check(model: bytes) -> None:
+    interpreter = load_runtime().Interpreter(model_content=model)
+    flex = [name for operator in interpreter._get_ops_details() if (name := operator["op_name"]).startswith("Flex")]
+    if flex:
+        raise FindingError(f"the network needs operators that a Pi's runtime lacks: {', '.join(sorted(set(flex)))}")
+    (source,) = interpreter.get_input_details()
+    outputs = interpreter.get_output_details()
+    if any(details["dtype"] is not np.int8 for details in (source, *outputs)):
+        raise FindingError("the network's inputs and outputs are not int8 throughout")
+    if source["quantization"] != (1.0, -128):
+        raise FindingError(f"the network's input has scale and zero point {source['quantization']}, not raw bytes")
+    loose = [details["name"] for details in interpreter.get_tensor_details() if details["dtype"] is np.float32]
+    if loose:
+        raise FindingError(f"the network keeps float tensors: {', '.join(loose[:3])}")

@@ -1,0 +1,1 @@
+"""The converter's verbs of `maskwatch`."""

@@ -1,0 +1,91 @@
+"""A Keras model behind the same interface as a TFLite one, so that float and int8 go through the same pipeline code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from maskwatch.classifier import MaskClassifier
+from maskwatch.finder import FaceFinder
+from maskwatch.manifest import ClassifierSpec, FinderSpec
+from maskwatch.pipeline import Pipeline
+from maskwatch.types import Label
+
+from maskwatch_train.networks import FINDER_STRIDES
+from maskwatch_train.runs import FINDER, TrainedNetwork, load_network
+
+if TYPE_CHECKING:
+    import keras
+
+WHOLE_PICTURE_CNN = "baseline_cnn"
+"""The architecture that knows no faces: its pipeline has no finder."""
+
+
+class KerasNetwork:
+    """Float reference of a network; see `maskwatch.interpreter.Network`."""
+
+    def __init__(self, model: keras.Model) -> None:
+        import keras
+
+        self._model = model
+        self._to_numpy = keras.ops.convert_to_numpy
+
+    def __call__(self, batch: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], ...]:
+        """Run N×H×W×3 uint8 RGB; outputs in the order of their names, float32."""
+        outputs: Any = self._model(batch.astype(np.float32), training=False)
+        if not isinstance(outputs, dict):
+            return (np.asarray(self._to_numpy(outputs), np.float32),)
+        return tuple(np.asarray(self._to_numpy(outputs[name]), np.float32) for name in sorted(outputs))
+
+
+def finder_spec(trained: TrainedNetwork) -> FinderSpec:
+    """What serving needs to know of a trained finder, before thresholds are chosen; its last stage's size serves."""
+    stage = trained.recipe["stages"][-1]
+    return FinderSpec(
+        file="finder.tflite",
+        height_px=stage["height_px"],
+        width_px=stage["width_px"],
+        strides=FINDER_STRIDES,
+        temperature=1.0,
+        score_threshold=0.4,
+        iou_threshold=0.5,
+    )
+
+
+def classifier_spec(trained: TrainedNetwork) -> ClassifierSpec:
+    """What serving needs to know of a trained classifier, before thresholds are chosen."""
+    recipe = trained.recipe
+    return ClassifierSpec(
+        file="classifier.tflite",
+        architecture=recipe["architecture"],
+        size_px=recipe["size_px"],
+        margin_ratio=recipe["margin_ratio"],
+        labels=(Label.WITHOUT_MASK.value, Label.WITH_MASK.value),
+        output="probabilities" if recipe["architecture"] == WHOLE_PICTURE_CNN else "logit",
+        temperature=1.0,
+        threshold=0.5,
+        whole_picture=recipe["whole_picture_share"] > 0,
+    )
+
+
+def keras_pipeline(
+    finder: TrainedNetwork | None, classifier: TrainedNetwork, found: FinderSpec | None, judged: ClassifierSpec
+) -> Pipeline:
+    """The float pipeline of trained networks, at the thresholds of these specs."""
+    face_finder = None
+    if finder is not None and found is not None:
+        face_finder = FaceFinder(KerasNetwork(finder.network), found)
+    return Pipeline(face_finder, MaskClassifier(KerasNetwork(classifier.network), judged))
+
+
+def load_keras_pipeline(run_folder: Path, architecture: str = "masknet") -> Pipeline:
+    """The float pipeline of a run folder.
+
+    Raises:
+        DataError: the folder holds no finished networks.
+    """
+    finder = None if architecture == WHOLE_PICTURE_CNN else load_network(run_folder / FINDER)
+    classifier = load_network(run_folder / architecture)
+    return keras_pipeline(finder, classifier, finder and finder_spec(finder), classifier_spec(classifier))

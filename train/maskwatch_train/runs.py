@@ -1,0 +1,77 @@
+"""A run folder: one training run's networks, each with its recipe, seed, data and code identity beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from maskwatch.errors import DataError
+
+if TYPE_CHECKING:
+    import keras
+
+FINDER = "finder"
+NETWORK_FILE = "network.keras"
+IDENTITY_FILE = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedNetwork:
+    """A network as its run folder keeps it."""
+
+    network: keras.Model
+    identity: dict[str, Any]
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The recipe's fields as plain JSON values."""
+        recipe: dict[str, Any] = self.identity["recipe"]
+        return recipe
+
+
+def code_identity() -> dict[str, str]:
+    """Which code trains: the package's version, and the commit where this is a checkout ("+" where it was changed)."""
+    here = Path(__file__).parent
+    command = ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--match="]
+    try:
+        described = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=10)  # noqa: S607 - git is found on the PATH, as users have it
+        commit = described.stdout.strip() if described.returncode == 0 else ""
+    except OSError:
+        commit = ""
+    return {"version": version("maskwatch"), "commit": commit or "unknown", "python": platform.python_version()}
+
+
+def save_network(folder: Path, network: keras.Model, recipe: Any, *, seed: int, data: dict[str, Any]) -> None:
+    """Write a trained network and what it was trained from."""
+    import keras
+
+    identity = {
+        "recipe": dataclasses.asdict(recipe),
+        "seed": seed,
+        "data": data,
+        "code": code_identity() | {"keras": keras.__version__},
+    }
+    unfinished = folder / f"unfinished.{NETWORK_FILE}"
+    network.save(unfinished)
+    (folder / IDENTITY_FILE).write_text(json.dumps(identity, indent=1, sort_keys=True) + "\n")
+    unfinished.replace(folder / NETWORK_FILE)
+
+
+def load_network(folder: Path) -> TrainedNetwork:
+    """Read a trained network.
+
+    Raises:
+        DataError: nothing was trained there, or not to its end.
+    """
+    import keras
+
+    path, identity = folder / NETWORK_FILE, folder / IDENTITY_FILE
+    if not path.exists() or not identity.exists():
+        raise DataError(f"{folder} holds no finished network; run `maskwatch train` with --run {folder.parent}")
+    return TrainedNetwork(keras.saving.load_model(path, compile=False), json.loads(identity.read_text()))

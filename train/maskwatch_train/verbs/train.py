@@ -1,0 +1,89 @@
+"""`maskwatch train finder|classifier`: trains one of the two networks into a run folder."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from maskwatch.errors import ExitCode
+
+HELP = "train the face finder or a mask classifier"
+EXAMPLE = """  maskwatch train finder --data data --run runs/first
+  maskwatch train classifier --data data --run runs/first
+  maskwatch train classifier --architecture baseline_cnn --data data --run runs/first"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this verb's arguments."""
+    parser.add_argument("network", choices=("finder", "classifier"), help="which of the two networks")
+    parser.add_argument("--architecture", choices=("masknet", "baseline_cnn"), default="masknet", help="the classifier's")
+    parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="data sets (default: %(default)s)")
+    parser.add_argument(
+        "--run", type=Path, default=Path("runs/default"), metavar="DIR", dest="run_folder",
+        help="run folder; a run that was cut off goes on where it was (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--faces", type=Path, metavar="CSV", help="face boxes of the classification pictures")
+    parser.add_argument("--seed", type=int, default=2020, help="of the split, the weights and the augmentation")
+    parser.add_argument("--epochs", type=int, metavar="N", help="shorter or longer than the recipe, in all stages")
+    parser.add_argument("--samples", type=int, metavar="N", help="pictures an epoch, if not the recipe's")
+
+
+def run(args: argparse.Namespace) -> ExitCode:
+    """Train; progress goes to stderr."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import cv2
+
+    cv2.setNumThreads(1)  # the loader's own threads keep the cores busy
+    with contextlib.redirect_stdout(sys.stderr):  # where Keras writes its progress bar
+        if args.network == "finder":
+            _train_finder(args)
+        else:
+            _train_classifier(args)
+    return ExitCode.DONE
+
+
+def _train_finder(args: argparse.Namespace) -> None:
+    from maskwatch_train.fit_finder import fit_finder
+    from maskwatch_train.index import DETECTION
+    from maskwatch_train.recipes import FinderRecipe
+    from maskwatch_train.runs import FINDER, save_network
+    from maskwatch_train.split import data_identity, load_split
+
+    split = load_split(args.data, args.seed, args.run_folder / "hashes", args.faces)
+    recipe = FinderRecipe()
+    if args.epochs:
+        recipe = replace(recipe, stages=tuple(replace(stage, epochs=args.epochs) for stage in recipe.stages))
+    if args.samples:
+        recipe = replace(recipe, scenes_per_epoch=args.samples)
+    scenes = [sample for sample in split.validation if sample.source == DETECTION]
+    folder = args.run_folder / FINDER
+    network = fit_finder(split.train, scenes or split.validation, folder, recipe, seed=args.seed)
+    save_network(folder, network, recipe, seed=args.seed, data={"train": data_identity(split.train)})
+    print(f"the finder is in {folder}", file=sys.stderr)
+
+
+def _train_classifier(args: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from maskwatch_train.fit_classifier import fit_classifier
+    from maskwatch_train.recipes import CLASSIFIERS
+    from maskwatch_train.runs import save_network
+    from maskwatch_train.split import data_identity, load_split
+
+    split = load_split(args.data, args.seed, args.run_folder / "hashes", args.faces)
+    recipe = CLASSIFIERS[args.architecture]
+    if args.epochs:
+        recipe = replace(recipe, epochs=args.epochs)
+    if args.samples:
+        recipe = replace(recipe, crops_per_epoch=args.samples)
+    folder = args.run_folder / args.architecture
+    network = fit_classifier(
+        split.train, split.validation, folder, args.run_folder / "tiles", recipe,
+        seed=args.seed, progress=lambda items, total: tqdm(items, total=total, desc="cut faces", file=sys.stderr),
+    )  # fmt: skip
+    save_network(folder, network, recipe, seed=args.seed, data={"train": data_identity(split.train)})
+    print(f"the classifier {args.architecture} is in {folder}", file=sys.stderr)
