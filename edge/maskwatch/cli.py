@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("maskwatch: interrupted", file=sys.stderr)
         return 130  # 128 + SIGINT, as shells expect
-    except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback reaches a user
+    except Exception as error:  # the last line of defence: no traceback reaches a user
         logging.getLogger(__name__).debug("unexpected error", exc_info=True)
         kind = type(error).__name__
         print(

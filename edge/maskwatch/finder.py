@@ -53,7 +53,7 @@ def suppress(boxes: Floats, scores: Floats, iou_threshold: float) -> npt.NDArray
 
 
 class FaceFinder:
-    """Finds faces with an anchor-free network whose outputs are scores 1×N×1 (logits) and boxes 1×N×4 (log distances)."""
+    """Finds faces with an anchor-free network: outputs are scores 1×N×1 (logits) and boxes 1×N×4 (log distances)."""
 
     def __init__(self, network: Network, spec: FinderSpec) -> None:
         self.spec = spec
@@ -97,5 +97,5 @@ class FaceFinder:
         cells = len(self._centres)
         if set(heads) != {1, 4} or any(len(head) != cells for head in heads.values()):
             shapes = ", ".join(str(output.shape) for output in outputs)
-            raise BundleError(f"the finder's outputs are {shapes}, not {cells} scores and boxes; convert the network again")
+            raise BundleError(f"the finder's outputs are {shapes}, not {cells} scores and boxes; convert it again")
         return heads[1][:, 0], heads[4]

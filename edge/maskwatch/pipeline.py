@@ -32,7 +32,7 @@ class Pipeline:
         self.classifier = classifier
 
     def faces(self, frame: Frame, min_score: float | None = None) -> tuple[Face, ...]:
-        """All faces of a frame, the most prominent (score × area) first; `min_score` replaces the bundle's threshold."""
+        """All faces of a frame, the most prominent (score × area) first; `min_score` replaces the bundle's own."""
         if self.finder is None:
             return ()
         found = self.finder.find(frame, min_score)

@@ -1,4 +1,4 @@
-"""What augmentation does to a picture: the method's own steps (flip, rotation, zoom, shift) and what a door camera adds.
+"""What augmentation does to a picture: the method's flip, rotation, zoom and shift, and what a door camera adds.
 
 Each step is a plain function of an H×W×3 uint8 RGB picture and a generator, and returns a picture of the same shape.
 """
@@ -9,24 +9,29 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+from cv2.typing import MatLike
 from maskwatch.types import Image
 from numpy.random import Generator
 
-Step = Callable[[Image, Generator], Image]
+Step = Callable[[MatLike, Generator], MatLike]
 
 
-def _bytes(values: np.ndarray) -> Image:
+def _bytes(values: MatLike) -> Image:
     return np.clip(values, 0, 255).astype(np.uint8)
 
 
-def flip(image: Image, rng: Generator) -> Image:
+def _grain(image: MatLike, deviation: float, rng: Generator) -> MatLike:
+    return np.multiply(rng.standard_normal(image.shape, np.float32), np.float32(deviation))
+
+
+def flip(image: MatLike, rng: Generator) -> MatLike:
     """Mirror left and right, half of the time."""
     return np.ascontiguousarray(image[:, ::-1]) if rng.random() < 0.5 else image
 
 
 def rotate_zoom_shift(
-    image: Image, rng: Generator, *, degrees: float = 15.0, zoom: float = 0.15, shift: float = 0.08
-) -> Image:
+    image: MatLike, rng: Generator, *, degrees: float = 15.0, zoom: float = 0.15, shift: float = 0.08
+) -> MatLike:
     """Rotate, zoom and shift at once by random amounts within these bounds; new corners repeat the edge.
 
     `zoom` and `shift` are shares of the picture's side.
@@ -35,11 +40,11 @@ def rotate_zoom_shift(
     matrix = cv2.getRotationMatrix2D(
         (width / 2, height / 2), rng.uniform(-degrees, degrees), np.exp(rng.uniform(-zoom, zoom))
     )
-    matrix[:, 2] += rng.uniform(-shift, shift, 2) * (width, height)
+    matrix[:, 2] += rng.uniform(-shift, shift, 2) * np.array([width, height])
     return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def exposure(image: Image, rng: Generator) -> Image:
+def exposure(image: MatLike, rng: Generator) -> MatLike:
     """Brightness, contrast and gamma of another exposure: a dim hallway as well as a sunlit door."""
     levels = np.arange(256, dtype=np.float32) / 255
     levels = levels ** np.exp(rng.normal(0, 0.3))
@@ -47,37 +52,37 @@ def exposure(image: Image, rng: Generator) -> Image:
     return cv2.LUT(image, _bytes(levels * 255))
 
 
-def dark(image: Image, rng: Generator) -> Image:
+def dark(image: MatLike, rng: Generator) -> MatLike:
     """A door at night: little light, and the sensor noise that a high gain brings."""
     gain = rng.uniform(0.15, 0.5)
-    noise = rng.normal(0, rng.uniform(2, 9), image.shape).astype(np.float32)
-    return _bytes(image * gain + noise)
+    return _bytes(image * gain + _grain(image, rng.uniform(2, 9), rng))
 
 
-def backlit(image: Image, rng: Generator) -> Image:
+def backlit(image: MatLike, rng: Generator) -> MatLike:
     """A bright doorway behind a person: light spills from one side, the rest falls into shade."""
     height, width = image.shape[:2]
     angle = rng.uniform(0, 2 * np.pi)
     across = np.cos(angle) * np.linspace(-1, 1, width, dtype=np.float32)[None, :]
     down = np.sin(angle) * np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     glow = np.clip(across + down, -1, 1)[:, :, None]
-    return _bytes(image * rng.uniform(0.35, 0.9) * (1 + 0.5 * glow) + 110 * rng.random() * np.maximum(glow, 0))
+    shade, spill = rng.uniform(0.35, 0.9), 110 * rng.random()
+    return _bytes(image * shade * (1 + 0.5 * glow) + spill * np.maximum(glow, 0))
 
 
-def blur(image: Image, rng: Generator) -> Image:
-    """Out of focus, or moving: a Gaussian or a straight streak. At most a few pixels, so that small faces stay faces."""
+def blur(image: MatLike, rng: Generator) -> MatLike:
+    """Out of focus, or moving: a Gaussian or a straight streak; a few pixels, so that small faces stay faces."""
     reach = min(1.2, max(image.shape[:2]) / 80)
     if rng.random() < 0.5:
         return cv2.GaussianBlur(image, (0, 0), rng.uniform(0.4, 1.6) * reach)
     length = max(3, int(rng.uniform(3, 7) * reach) | 1)
-    kernel = np.zeros((length, length), np.float32)
-    kernel[length // 2] = 1
+    streak = np.zeros((length, length), np.float32)
+    streak[length // 2] = 1
     turn = cv2.getRotationMatrix2D((length // 2, length // 2), rng.uniform(0, 180), 1)
-    kernel = cv2.warpAffine(kernel, turn, (length, length))
-    return cv2.filter2D(image, -1, kernel / max(float(kernel.sum()), 1e-6))
+    kernel = cv2.warpAffine(streak, turn, (length, length))
+    return cv2.filter2D(image, -1, np.divide(kernel, max(float(kernel.sum()), 1e-6), dtype=np.float32))
 
 
-def low_resolution(image: Image, rng: Generator) -> Image:
+def low_resolution(image: MatLike, rng: Generator) -> MatLike:
     """A face far away, or a cheap lens: shrunk, then enlarged again."""
     height, width = image.shape[:2]
     factor = rng.uniform(0.25, 0.7)
@@ -85,18 +90,18 @@ def low_resolution(image: Image, rng: Generator) -> Image:
     return cv2.resize(small, (width, height), interpolation=int(rng.choice([cv2.INTER_LINEAR, cv2.INTER_CUBIC])))
 
 
-def jpeg(image: Image, rng: Generator) -> Image:
+def jpeg(image: MatLike, rng: Generator) -> MatLike:
     """Compressed hard, as a USB camera's MJPG stream is."""
     _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(20, 75))])
-    return cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
 
 
-def noise(image: Image, rng: Generator) -> Image:
+def noise(image: MatLike, rng: Generator) -> MatLike:
     """Sensor noise."""
-    return _bytes(image + rng.normal(0, rng.uniform(2, 12), image.shape).astype(np.float32))
+    return _bytes(image + _grain(image, rng.uniform(2, 12), rng))
 
 
-def colour_cast(image: Image, rng: Generator) -> Image:
+def colour_cast(image: MatLike, rng: Generator) -> MatLike:
     """A wrong white balance: warm lamps, green tubes, strong yellow light."""
     gains = np.exp(rng.normal(0, 0.16, 3))
     if rng.random() < 0.25:  # sodium or warm LED light takes most of the blue away
@@ -104,18 +109,18 @@ def colour_cast(image: Image, rng: Generator) -> Image:
     return _bytes(image * gains.astype(np.float32))
 
 
-def saturation(image: Image, rng: Generator) -> Image:
+def saturation(image: MatLike, rng: Generator) -> MatLike:
     """Paler or stronger colours."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None].astype(np.float32)
     return _bytes(grey + (image - grey) * rng.uniform(0.2, 1.7))
 
 
-def greyscale(image: Image, rng: Generator) -> Image:
+def greyscale(image: MatLike, rng: Generator) -> MatLike:
     """A monochrome or infrared camera."""
     return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
 
 
-def occlude(image: Image, rng: Generator) -> Image:
+def occlude(image: MatLike, rng: Generator) -> MatLike:
     """A plain patch over a part of the picture that is too small to hide the matter (Zhong et al. 2020)."""
     height, width = image.shape[:2]
     patch_height, patch_width = (int(side * rng.uniform(0.05, 0.25)) for side in (height, width))
@@ -140,9 +145,9 @@ CAMERA_STEPS: tuple[tuple[float, Step], ...] = (
 """What happens on the way from the light to the file, in that order, each with its probability."""
 
 
-def door_camera(image: Image, rng: Generator) -> Image:
+def door_camera(image: MatLike, rng: Generator) -> Image:
     """Take a picture through a random door camera."""
     for probability, step in CAMERA_STEPS:
         if rng.random() < probability:
             image = step(image, rng)
-    return image
+    return image.astype(np.uint8, copy=False)

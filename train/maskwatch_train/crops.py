@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +29,9 @@ TILE_PX = 160
 CORE_RATIO = 0.625
 """The share of a tile's side that the untouched crop takes, in its middle."""
 
+RARE_WEIGHT = 3.0
+"""How many times more often a badly worn mask is drawn: few pictures show one, and they are the hardest."""
+
 Progress = Callable[[Iterable[int], int], Iterable[int]]
 
 
@@ -47,9 +51,11 @@ def list_crops(samples: Sequence[Sample], recipe: ClassifierRecipe) -> tuple[Cro
     for sample in samples:
         if sample.label is not None and recipe.whole_picture_share > 0:
             crops.append(Crop(sample, None, sample.label))
-        for face in sample.boxes if recipe.faces else ():
-            if face.label is not None and face.box.height >= recipe.smallest_face_px:
-                crops.append(Crop(sample, face.box, face.label, rare=face.name == "mask_weared_incorrect"))
+        crops += [
+            Crop(sample, face.box, face.label, rare=face.name == "mask_weared_incorrect")
+            for face in (sample.boxes if recipe.faces else ())
+            if face.label is not None and face.box.height >= recipe.smallest_face_px
+        ]
     return tuple(crops)
 
 
@@ -64,11 +70,9 @@ def cut_tile(image: Image, box: Box | None, margin_ratio: float) -> Image:
     return crop_square(image, square_around(square, 1 / CORE_RATIO - 1), TILE_PX)
 
 
-def cut_tiles(
-    crops: Sequence[Crop], margin_ratio: float, cache: Path, progress: Progress
-) -> npt.NDArray[np.uint8]:
+def cut_tiles(crops: Sequence[Crop], margin_ratio: float, cache: Path, progress: Progress) -> npt.NDArray[np.uint8]:
     """All tiles, N×160×160×3, as a memory-mapped file: cut once, then read from disk as they are needed."""
-    identity = [(crop.sample.name, crop.box and (crop.box.xmin, crop.box.ymin, crop.box.xmax, crop.box.ymax)) for crop in crops]
+    identity = [(crop.sample.name, crop.box and dataclasses.astuple(crop.box)) for crop in crops]
     digest = hashlib.sha256(json.dumps([TILE_PX, CORE_RATIO, margin_ratio, identity]).encode()).hexdigest()
     path = cache / f"tiles-{digest[:16]}.npy"
     if path.exists():
@@ -77,13 +81,13 @@ def cut_tiles(
     unfinished = path.with_suffix(".unfinished")
     tiles = np.lib.format.open_memmap(unfinished, "w+", np.uint8, (len(crops), TILE_PX, TILE_PX, 3))
 
-    def cut(number: int) -> None:
+    def cut(number: int) -> int:
         crop = crops[number]
         tiles[number] = cut_tile(read_image(crop.sample.path), crop.box, margin_ratio)
+        return number
 
     with ThreadPoolExecutor(2) as pool:
-        for _ in progress(pool.map(cut, range(len(crops))), len(crops)):
-            pass
+        list(progress(pool.map(cut, range(len(crops))), len(crops)))
     tiles.flush()
     unfinished.replace(path)
     return np.load(path, mmap_mode="r")
@@ -100,10 +104,11 @@ def draw_crop(tile: Image, size_px: int, rng: Generator) -> Image:
     """A crop as a finder's imprecise box and a door camera would give it: size×size×3."""
     scale = size_px / (TILE_PX * CORE_RATIO) * np.exp(rng.uniform(-0.22, 0.22))
     matrix = cv2.getRotationMatrix2D((TILE_PX / 2, TILE_PX / 2), rng.normal(0, 9), scale)
-    matrix[:, 2] += (size_px - TILE_PX) / 2 + rng.normal(0, 0.05, 2).clip(-0.12, 0.12) * size_px
+    shift_px = rng.normal(0, 0.05, 2).clip(-0.12, 0.12) * size_px
+    matrix[:, 2] += np.asarray((size_px - TILE_PX) / 2 + shift_px)
     crop = cv2.warpAffine(tile, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    crop = door_camera(flip(crop.astype(np.uint8), rng), rng)
-    return occlude(crop, rng) if rng.random() < 0.15 else crop
+    crop = flip(crop, rng)
+    return door_camera(occlude(crop, rng) if rng.random() < 0.15 else crop, rng)
 
 
 class CropBatches(keras.utils.PyDataset):
@@ -114,7 +119,7 @@ class CropBatches(keras.utils.PyDataset):
     ) -> None:
         super().__init__(workers=2, max_queue_size=8)
         self._tiles, self._recipe, self._seed = tiles, recipe, seed
-        self._labels = np.array([crop.label for crop in crops])
+        self._labels = np.array([crop.label for crop in crops], np.int32)
         self._chance = np.array([_weight(crop, recipe) for crop in crops])
         for label in (0, 1):  # both classes alike, whatever the data hold
             self._chance[self._labels == label] /= max(self._chance[self._labels == label].sum(), 1e-9)
@@ -131,14 +136,15 @@ class CropBatches(keras.utils.PyDataset):
         rng = np.random.default_rng((self._seed, self.epoch, index))
         chosen = rng.choice(len(self._labels), self._recipe.batch_size, p=self._chance)
         crops = [draw_crop(self._tiles[number], self._recipe.size_px, rng) for number in chosen]
-        return np.stack(crops), self._labels[chosen, None].astype(np.int32)
+        return np.stack(crops), self._labels[chosen, None]
 
 
 def _weight(crop: Crop, recipe: ClassifierRecipe) -> float:
-    """How often a crop is drawn before the classes are balanced; badly worn masks are few and the hardest."""
+    """How often a crop is drawn, before the classes are balanced."""
     if crop.box is None:
         return recipe.whole_picture_share
-    return (1 - recipe.whole_picture_share) * (3.0 if crop.rare else 1.0) * (1.0 if crop.sample.source != DETECTION else 0.7)
+    clear = 0.7 if crop.sample.source == DETECTION else 1.0  # street scenes: small faces, many of them hard to tell
+    return (1 - recipe.whole_picture_share) * clear * (RARE_WEIGHT if crop.rare else 1.0)
 
 
 class PlainCrops(keras.utils.PyDataset):

@@ -57,7 +57,6 @@ class SceneBatches(keras.utils.PyDataset):
         return np.stack([image for image, _ in drawn]), padded([boxes for _, boxes in drawn], self._recipe.most_faces)
 
 
-
 class LetterboxedBatches(keras.utils.PyDataset):
     """Every sample once, letterboxed as at the door and untouched otherwise: what validation looks at."""
 

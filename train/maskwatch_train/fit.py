@@ -49,7 +49,7 @@ class _TellEpoch(keras.callbacks.Callback):
 
 
 def adam(learning_rate: float, steps: int, weight_decay: float, last_share: float = 0.01) -> keras.optimizers.Optimizer:
-    """AdamW (Loshchilov & Hutter 2019) with a warm-up over the first 3 % of the steps; norms and biases do not decay."""
+    """AdamW (Loshchilov & Hutter 2019), warmed up over the first 3 % of the steps; norms and biases do not decay."""
     schedule = WarmupCosine(learning_rate, steps, max(1, steps // 33), last_share)
     optimizer = keras.optimizers.AdamW(schedule, weight_decay=weight_decay, clipnorm=10.0)
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])

@@ -40,7 +40,7 @@ def fit_classifier(
     model = build_classifier(recipe)
     crops, looked_at = list_crops(train, recipe), list_crops(validation, recipe)
     if {crop.label for crop in crops} != {0, 1}:
-        raise DataError("training needs pictures with and without masks; run `maskwatch data inspect` to see what is there")
+        raise DataError("training needs pictures with and without masks; `maskwatch data inspect` shows what is there")
     batches = CropBatches(crops, cut_tiles(crops, recipe.margin_ratio, cache, progress), recipe, seed)
     plain = PlainCrops(looked_at, cut_tiles(looked_at, recipe.margin_ratio, cache, progress), recipe)
     if recipe.architecture == "baseline_cnn":

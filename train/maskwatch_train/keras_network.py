@@ -88,4 +88,5 @@ def load_keras_pipeline(run_folder: Path, architecture: str = "masknet") -> Pipe
     """
     finder = None if architecture == WHOLE_PICTURE_CNN else load_network(run_folder / FINDER)
     classifier = load_network(run_folder / architecture)
-    return keras_pipeline(finder, classifier, finder and finder_spec(finder), classifier_spec(classifier))
+    found = None if finder is None else finder_spec(finder)
+    return keras_pipeline(finder, classifier, found, classifier_spec(classifier))

@@ -1,4 +1,4 @@
-"""The networks, by name. Each takes raw bytes (0 to 255) as floats and scales them itself, so that the edge feeds bytes."""
+"""The networks. Each takes raw bytes (0 to 255) as floats and scales them itself, so that the edge feeds bytes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FINDER_STRIDES = (8, 16, 32)
 """Feature maps the finder's heads look at: a face of 8 to 300 px spans at least one cell of one of them."""
 
 PRIOR_FACE_PROBABILITY = 0.01
-"""Initial score of every cell, so that the first steps are not spent on unlearning half a face a cell (Lin et al. 2017)."""
+"""Initial score of every cell, so that training does not begin with unlearning half a face a cell (Lin et al. 2017)."""
 
 
 def _scaled(inputs: keras.KerasTensor) -> keras.KerasTensor:
@@ -80,7 +80,12 @@ def masknet(size_px: int = 96, widths: Sequence[int] = (16, 24, 40, 72, 112)) ->
     return keras.Model(inputs, outputs, name="masknet")
 
 
-def finder(height_px: int | None = None, width_px: int | None = None, widths: Sequence[int] = (16, 32, 64, 96, 128), neck: int = 64) -> keras.Model:
+def finder(
+    height_px: int | None = None,
+    width_px: int | None = None,
+    widths: Sequence[int] = (16, 32, 64, 96, 128),
+    neck: int = 64,
+) -> keras.Model:
     """The face finder: anchor-free, fully convolutional, with a small feature pyramid over strides 8, 16 and 32.
 
     Input B×height×width×3, 0 to 255 (both sides multiples of 32). Outputs, cells of the strides in turn, row by row:
@@ -102,7 +107,8 @@ def finder(height_px: int | None = None, width_px: int | None = None, widths: Se
     for stride, level in zip(reversed(FINDER_STRIDES), reversed(levels), strict=True):
         x = _conv(level, neck, 1, 1, f"lateral{stride}")
         if merged is not None:
-            x = layers.Add(name=f"merge{stride}")([x, layers.UpSampling2D(2, interpolation="bilinear", name=f"up{stride}")(merged)])
+            enlarged = layers.UpSampling2D(2, interpolation="bilinear", name=f"up{stride}")(merged)
+            x = layers.Add(name=f"merge{stride}")([x, enlarged])
         merged = _separable(x, neck, 1, f"neck{stride}")
         pyramid.append((stride, merged))
     scores, boxes = [], []
@@ -113,5 +119,8 @@ def finder(height_px: int | None = None, width_px: int | None = None, widths: Se
         box = layers.Conv2D(4, 1, bias_initializer=keras.initializers.Constant(math.log(1.5)), name=f"box{stride}")(x)
         scores.append(layers.Reshape((-1, 1), name=f"score{stride}_cells")(score))
         boxes.append(layers.Reshape((-1, 4), name=f"box{stride}_cells")(box))
-    outputs = {"scores": layers.Concatenate(axis=1, name="scores")(scores), "boxes": layers.Concatenate(axis=1, name="boxes")(boxes)}
+    outputs = {
+        "scores": layers.Concatenate(axis=1, name="scores")(scores),
+        "boxes": layers.Concatenate(axis=1, name="boxes")(boxes),
+    }
     return keras.Model(inputs, outputs, name="finder")

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from maskwatch_train.scenes import SceneRecipe
+DEFAULT_SEED = 2020
+"""Of the split, the weights, the augmentation and the calibration list."""
+
+
+@dataclass(frozen=True, slots=True)
+class SceneRecipe:
+    """How scenes are drawn. Shares are probabilities; heights are in pixels of the network's input."""
+
+    height_px: int = 256
+    width_px: int = 320
+    letterboxed_share: float = 0.35
+    mosaic_share: float = 0.3
+    lowest_face_px: float = 9.0
+    tallest_face_px: float = 230.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +79,4 @@ BASELINE = ClassifierRecipe(
 """The original method, as every report's baseline: the whole picture, Adam, sparse categorical cross-entropy."""
 
 CLASSIFIERS = {"masknet": ClassifierRecipe(), "baseline_cnn": BASELINE}
+CLASSIFIER_NAMES = tuple(CLASSIFIERS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.random import Generator
 
 from maskwatch_train.augment import door_camera
 from maskwatch_train.index import Sample
+from maskwatch_train.recipes import SceneRecipe
 
 Boxes = npt.NDArray[np.float32]
 """K×4 float32: xmin, ymin, xmax, ymax in pixels of the scene."""
@@ -24,18 +24,6 @@ SMALLEST_FACE_PX = 6.0
 
 MOST_ENLARGEMENT = 2.5
 """No photograph is blown up further: what it would show does not exist."""
-
-
-@dataclass(frozen=True, slots=True)
-class SceneRecipe:
-    """How scenes are drawn. Shares are probabilities; heights are in pixels of the network's input."""
-
-    height_px: int = 256
-    width_px: int = 320
-    letterboxed_share: float = 0.35
-    mosaic_share: float = 0.3
-    lowest_face_px: float = 9.0
-    tallest_face_px: float = 230.0
 
 
 def boxes_of(sample: Sample) -> Boxes:
@@ -83,7 +71,8 @@ def place(
     smallest = 0.6 * min(height_px / height, width_px / width)
     scale = float(np.clip(scale, smallest, max(MOST_ENLARGEMENT, smallest)))
     if scale < 0.6:  # area averaging first: a warp alone would alias
-        image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        shrunk = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        image = shrunk.astype(np.uint8, copy=False)
         boxes, centre, scale = boxes * scale, centre * scale, 1.0
     stretch = np.exp(rng.normal(0, 0.06))
     angle = np.deg2rad(rng.normal(0, 5.0))

@@ -12,10 +12,10 @@ from typing import Final
 
 from maskwatch_train.grouping import group_samples
 from maskwatch_train.index import DETECTION, Sample, read_data
+from maskwatch_train.recipes import DEFAULT_SEED
 
 TRAIN_SHARE: Final = 0.70
 VALIDATION_SHARE: Final = 0.15
-DEFAULT_SEED: Final = 2020
 
 Stratum = tuple[str, ...]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskwatch.errors import ExitCode
+from maskwatch_train.recipes import CLASSIFIER_NAMES, DEFAULT_SEED
 
 if TYPE_CHECKING:
     from maskwatch_train.evaluate import Progress
@@ -23,19 +24,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
     parser.add_argument("--run", type=Path, default=Path("runs/default"), dest="run_folder", metavar="DIR",
                         help="run folder of `maskwatch train` (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--architecture", choices=("masknet", "baseline_cnn"), default="masknet", help="the classifier's")
-    parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="data sets (default: %(default)s)")
+    parser.add_argument("--architecture", choices=CLASSIFIER_NAMES, default="masknet", help="the classifier's")
+    parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--faces", type=Path, metavar="CSV", help="face boxes of the classification pictures")
     parser.add_argument("--out", type=Path, default=Path("."), metavar="DIR", help="where the bundle goes")
     parser.add_argument("--name", help="of the bundle (default: the architecture's, with '-' for '_')")
     parser.add_argument("--version", default="0.1.0", help="of the bundle (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=2020, help="of the split and of the calibration list")
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="of the split and of the calibration list")
 
 
 def run(args: argparse.Namespace) -> ExitCode:
     """Convert; prints the bundle's path. Exit 1 where int8 strays too far from float."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from maskwatch_train.split import load_split
+    from maskwatch_train.split import default_cache, load_split
     from tqdm import tqdm
 
     from maskwatch_convert.convert import convert_run
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> ExitCode:
 
         return shown
 
-    split = load_split(args.data, args.seed, args.run_folder / "hashes", args.faces)
+    split = load_split(args.data, args.seed, default_cache(), args.faces)
     converted = convert_run(
         args.run_folder,
         args.architecture,

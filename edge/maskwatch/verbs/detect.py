@@ -19,7 +19,7 @@ NO_FACE = "no_face"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="picture, video, or folder of them")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line; a video's also carry its frame's number")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line; a video's carry `frame` too")
     parser.add_argument(
         "--min-score", type=_ratio, metavar="S", help="drop faces that score below S, 0 to 1 (default: the bundle's)"
     )
@@ -94,7 +94,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OperatorError(f"{folder} cannot be made: {error.strerror}; give a folder that you may write to") from error
+        raise OperatorError(f"{folder} cannot be made: {error.strerror}; name one that you may write to") from error
 
 
 def _ratio(text: str) -> float:

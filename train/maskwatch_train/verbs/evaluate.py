@@ -52,9 +52,10 @@ def run(args: argparse.Namespace) -> ExitCode:
     from tqdm import tqdm
 
     from maskwatch_train.evaluate import evaluate_pipeline
+    from maskwatch_train.recipes import DEFAULT_SEED
     from maskwatch_train.report import ReportContext, report_json, report_text, write_report
     from maskwatch_train.runs import code_identity
-    from maskwatch_train.split import DEFAULT_SEED, data_identity, default_cache, load_split
+    from maskwatch_train.split import data_identity, default_cache, load_split
 
     seed = DEFAULT_SEED if args.seed is None else args.seed
     split = load_split(args.data, seed, default_cache(), args.faces)

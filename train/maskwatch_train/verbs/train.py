@@ -11,6 +11,8 @@ from pathlib import Path
 
 from maskwatch.errors import ExitCode
 
+from maskwatch_train.recipes import CLASSIFIER_NAMES, DEFAULT_SEED
+
 HELP = "train the face finder or a mask classifier"
 EXAMPLE = """  maskwatch train finder --data data --run runs/first
   maskwatch train classifier --data data --run runs/first
@@ -20,14 +22,14 @@ EXAMPLE = """  maskwatch train finder --data data --run runs/first
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
     parser.add_argument("network", choices=("finder", "classifier"), help="which of the two networks")
-    parser.add_argument("--architecture", choices=("masknet", "baseline_cnn"), default="masknet", help="the classifier's")
-    parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="data sets (default: %(default)s)")
+    parser.add_argument("--architecture", choices=CLASSIFIER_NAMES, default="masknet", help="the classifier's")
+    parser.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: %(default)s")
     parser.add_argument(
         "--run", type=Path, default=Path("runs/default"), metavar="DIR", dest="run_folder",
         help="run folder; a run that was cut off goes on where it was (default: %(default)s)",
     )  # fmt: skip
     parser.add_argument("--faces", type=Path, metavar="CSV", help="face boxes of the classification pictures")
-    parser.add_argument("--seed", type=int, default=2020, help="of the split, the weights and the augmentation")
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="of the split, the weights and the augmentation")
     parser.add_argument("--epochs", type=int, metavar="N", help="shorter or longer than the recipe, in all stages")
     parser.add_argument("--samples", type=int, metavar="N", help="pictures an epoch, if not the recipe's")
 
@@ -51,9 +53,9 @@ def _train_finder(args: argparse.Namespace) -> None:
     from maskwatch_train.index import DETECTION
     from maskwatch_train.recipes import FinderRecipe
     from maskwatch_train.runs import FINDER, save_network
-    from maskwatch_train.split import data_identity, load_split
+    from maskwatch_train.split import data_identity, default_cache, load_split
 
-    split = load_split(args.data, args.seed, args.run_folder / "hashes", args.faces)
+    split = load_split(args.data, args.seed, default_cache(), args.faces)
     recipe = FinderRecipe()
     if args.epochs:
         recipe = replace(recipe, stages=tuple(replace(stage, epochs=args.epochs) for stage in recipe.stages))
@@ -72,9 +74,9 @@ def _train_classifier(args: argparse.Namespace) -> None:
     from maskwatch_train.fit_classifier import fit_classifier
     from maskwatch_train.recipes import CLASSIFIERS
     from maskwatch_train.runs import save_network
-    from maskwatch_train.split import data_identity, load_split
+    from maskwatch_train.split import data_identity, default_cache, load_split
 
-    split = load_split(args.data, args.seed, args.run_folder / "hashes", args.faces)
+    split = load_split(args.data, args.seed, default_cache(), args.faces)
     recipe = CLASSIFIERS[args.architecture]
     if args.epochs:
         recipe = replace(recipe, epochs=args.epochs)
