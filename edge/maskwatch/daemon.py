@@ -1,0 +1,182 @@
+"""The loop that runs a door: events of the camera's thread and commands of the operator, one after the other."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import queue
+import time
+from collections.abc import Callable
+
+from maskwatch.capture import Capture
+from maskwatch.config import CameraSettings, Settings
+from maskwatch.door import Door, Parts
+from maskwatch.errors import CameraError, MaskwatchError
+from maskwatch.mailbox import Ended, Item, Lost
+from maskwatch.signals import Command
+from maskwatch.types import Frame, Label, Situation, Verdict
+
+logger = logging.getLogger(__name__)
+
+SHOWS = "the door shows "
+"""How a line of the log begins that tells of a change of situation."""
+
+TICK_SECONDS = 1.0
+"""How often to look after things while nothing happens."""
+
+STUCK_GRACE_SECONDS = 5.0
+"""A call to the camera that lasts so much longer than its timeout will hardly come back: no camera."""
+
+GIVE_UP_SECONDS = 60.0
+"""After so long inside a driver only the end of the process frees the camera; a service manager then starts anew."""
+
+CAMERA_JOIN_SECONDS = 0.8
+"""With the lights' `JOIN_SECONDS` it keeps the way down under 2 s."""
+
+
+def local_time() -> datetime.time:
+    """The time of day on the wall, for quiet hours and nothing else."""
+    return datetime.datetime.now().time()
+
+
+class Daemon:
+    """Camera to lights, until told to stop. `run` may be called once.
+
+    `load_settings` gives the settings, at the start and at each reload, and raises MaskwatchError for bad ones.
+    `commands` may be put to from signal handlers and from other threads. `on_verdict` is called after each frame.
+    `clock` is monotonic, and the cameras' own.
+    """
+
+    def __init__(
+        self,
+        load_settings: Callable[[], Settings],
+        parts: Parts | None = None,
+        on_verdict: Callable[[Frame, Verdict], object] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_time: Callable[[], datetime.time] = local_time,
+    ) -> None:
+        self.frames = 0
+        self.dropped_frames = 0
+        self._load_settings = load_settings
+        self._parts = Parts() if parts is None else parts
+        self._on_verdict = on_verdict
+        self._clock = clock
+        self._door = Door(load_settings(), self._parts, wall_time)
+        self._events: queue.SimpleQueue[Command | Capture] = queue.SimpleQueue()
+        self._capture = self._new_capture(self._door.settings.camera, must_open=True)
+        self._situation: Situation | None = None
+        self._reason = ""
+
+    def command(self, command: Command) -> None:
+        """Ask for something; it is done between two frames. Safe in signal handlers."""
+        self._events.put(command)
+
+    def run(self, seconds: float | None = None) -> None:
+        """Watch until told to stop, the source has ended, or so many seconds have passed; all outputs are off after it.
+
+        Raises:
+            CameraError: no camera at the start, or one that hangs inside its driver.
+            OperatorError: no lights, no bundle, no readable file.
+        """
+        deadline_s = None if seconds is None else self._clock() + seconds
+        try:
+            self._capture.start()  # the camera gets ready while the networks are loaded
+            self._door.open()
+            self._loop(deadline_s)
+        finally:
+            self._capture.stop()
+            try:
+                self._door.close()  # first: whatever hangs, the lights are off
+            finally:
+                if not self._capture.join(CAMERA_JOIN_SECONDS):
+                    logger.warning("the camera is still inside its driver; left behind")
+                self._count_dropped()
+        # Not after a fault: that is told in one line of its own.
+        logger.info("stopped after %d frames; %d more gave way to newer ones", self.frames, self.dropped_frames)
+
+    def _loop(self, deadline_s: float | None) -> None:
+        while True:
+            wait_s = TICK_SECONDS if deadline_s is None else min(TICK_SECONDS, deadline_s - self._clock())
+            if wait_s <= 0:
+                return
+            try:
+                event = self._events.get(timeout=wait_s)
+            except queue.Empty:
+                self._look_after()
+                continue
+            if event is Command.STOP:
+                return
+            if event is Command.RELOAD:
+                self._reload()
+            elif event is self._capture and not self._take_in(self._capture.mailbox.take()):
+                return
+
+    def _take_in(self, item: Item | None) -> bool:
+        """Do what the camera's thread has to say; False where that is the end. Raises the fault that ended it."""
+        if isinstance(item, Ended):
+            if item.fault is not None:
+                raise item.fault
+            return False
+        if isinstance(item, Lost):
+            self._lose_camera(item.reason)
+        elif item is not None:
+            if self.frames == 0:
+                logger.info("watching %s with %s", self._door.settings.camera.source, self._door.model.name)
+            self.frames += 1
+            verdict = self._door.see(item)
+            self._tell(verdict)
+            if self._on_verdict is not None:
+                self._on_verdict(item, verdict)
+        return True
+
+    def _look_after(self) -> None:
+        """While nothing comes: do the lights still work, is the camera stuck?"""
+        self._door.check()
+        stuck_s = self._capture.stuck_s()
+        if stuck_s >= self._door.settings.camera.timeout_seconds + STUCK_GRACE_SECONDS:
+            fault = f"the camera hangs inside its driver: {self._door.settings.camera.source}"
+            self._lose_camera(fault)
+            if stuck_s >= GIVE_UP_SECONDS:
+                raise CameraError(f"{fault}; only a restart of Maskwatch, or of the Pi, frees it")
+
+    def _lose_camera(self, reason: str) -> None:
+        verdict = self._door.go_blind(self._clock())
+        if verdict.situation is not self._situation or reason != self._reason:
+            logger.warning("%s%s: %s; trying again", SHOWS, verdict.situation.value, reason)
+        self._situation, self._reason = verdict.situation, reason
+
+    def _tell(self, verdict: Verdict) -> None:
+        """One line a change; it counts people and says nothing else about them."""
+        if verdict.situation is not self._situation:
+            unmasked = sum(person.label is Label.WITHOUT_MASK for person in verdict.people)
+            logger.info("%s%s: %d seen, %d unmasked", SHOWS, verdict.situation.value, len(verdict.people), unmasked)
+        self._situation = verdict.situation
+
+    def _reload(self) -> None:
+        """Take over new settings, all of them or none; what did not change goes on undisturbed."""
+        old = self._door.settings
+        try:
+            settings = self._load_settings()
+            model = self._parts.model(settings.model, self._door.model)
+            capture = self._capture
+            if settings.camera != old.camera:
+                capture = self._new_capture(settings.camera, after=self._capture)
+        except MaskwatchError as error:
+            logger.error("%s; the old settings stay in force", error)
+            return
+        if not self._door.relight(settings.indicator):
+            return
+        self._door.adopt(settings, model)
+        if capture is not self._capture:
+            self._capture.stop()
+            self._count_dropped()
+            self._capture = capture
+            capture.start()
+        logger.info("settings loaded again: %s with %s", settings.camera.source, model.name)
+
+    def _new_capture(self, settings: CameraSettings, must_open: bool = False, after: Capture | None = None) -> Capture:
+        camera = self._parts.camera(settings)
+        return Capture(camera, settings.timeout_seconds, self._events.put, must_open, after, self._clock)
+
+    def _count_dropped(self) -> None:
+        self.dropped_frames += self._capture.mailbox.dropped_frames

@@ -1,0 +1,95 @@
+"""`maskwatch run`: the daemon in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from maskwatch.errors import ExitCode
+
+if TYPE_CHECKING:
+    from maskwatch.config import Settings
+
+HELP = "watch a door: camera in, light and sound out, until Ctrl-C or SIGTERM; SIGHUP loads the settings again"
+EXAMPLE = "  maskwatch run --source demo --indicator console --seconds 20 --picture demo.jpg"
+
+DEFAULT_CONFIG = Path("/etc/maskwatch/config.toml")
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this verb's arguments."""
+    parser.add_argument(
+        "--source", help="picamera, v4l2:N, demo, or a picture, folder or video (default: the settings')"
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help=f"settings (default: {DEFAULT_CONFIG} where that exists)"
+    )
+    parser.add_argument("--bundle", type=Path, metavar="FILE", help="model bundle (default: the settings')")
+    parser.add_argument("--indicator", choices=("gpio", "console", "none"), help="lights (default: the settings')")
+    parser.add_argument("--seconds", type=_seconds, metavar="N", help="stop after so long (default: run for ever)")
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="at the end write one annotated picture (default: no picture is kept)",
+    )
+
+
+def run(args: argparse.Namespace) -> ExitCode:
+    """Run the daemon; 0 when it was told to stop, the time is over or the files have ended."""
+    from maskwatch.daemon import Daemon
+    from maskwatch.signals import commands_from_signals
+    from maskwatch.snapshot import Snapshot, check_picture_path
+
+    logging.getLogger("maskwatch").setLevel(logging.INFO)  # a daemon's log is its only word
+    snapshot = None
+    if args.picture is not None:
+        check_picture_path(args.picture)
+        snapshot = Snapshot()
+    daemon = Daemon(lambda: chosen_settings(args), on_verdict=None if snapshot is None else snapshot.keep)
+    with commands_from_signals(daemon.command):
+        daemon.run(args.seconds)
+    if snapshot is not None:
+        written = snapshot.write(args.picture)
+        logger.info("wrote %s" if written else "nobody was seen, so there is no %s", args.picture)
+    return ExitCode.DONE
+
+
+def chosen_settings(args: argparse.Namespace) -> Settings:
+    """The settings of the file, with what the command line says instead. Raises ConfigError."""
+    settings = _settings_of(args.config)
+    camera, model, indicator = settings.camera, settings.model, settings.indicator
+    if args.source is not None:
+        camera = replace(camera, source=args.source)
+    if args.bundle is not None:
+        model = replace(model, bundle=str(args.bundle))
+    if args.indicator is not None:
+        indicator = replace(indicator, kind=args.indicator)
+    return replace(settings, camera=camera, model=model, indicator=indicator)
+
+
+def _settings_of(path: Path | None) -> Settings:
+    from maskwatch.config import Settings, load_settings
+
+    if path is None:
+        try:
+            DEFAULT_CONFIG.stat()
+        except FileNotFoundError:
+            return Settings()
+        except OSError:
+            pass  # it is there and cannot be read: loading it says why
+        path = DEFAULT_CONFIG
+    return load_settings(path)
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not more than 0")
+    return value
