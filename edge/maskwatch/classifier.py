@@ -15,7 +15,10 @@ from maskwatch.types import Box, Image, Label
 
 
 class MaskClassifier:
-    """Classifies crops with a network that gives one logit, or a probability a label."""
+    """Classifies crops with a network that gives one logit, or a probability a label.
+
+    `faces` and `picture` raise BundleError where its output is neither.
+    """
 
     def __init__(self, network: Network, spec: ClassifierSpec) -> None:
         self.spec = spec
@@ -47,6 +50,8 @@ class MaskClassifier:
             raise BundleError(
                 f"the classifier's output is {outputs.shape}, not {(len(batch), wanted)}; convert the network again"
             )
+        if not np.isfinite(outputs).all():
+            raise BundleError("the classifier's output is not a finite number; convert the network again")
         if self.spec.output == "logit":
             return tuple(_sigmoid(float(logit) / self.spec.temperature) for logit in outputs[:, 0])
         masked = self.spec.labels.index(Label.WITH_MASK.value)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 
 from maskwatch.errors import ExitCode, MaskwatchError, OperatorError
+from maskwatch.verbs.plain import print_fault
 
 VERBS = {
     "classify": "maskwatch.verbs.classify",
@@ -18,7 +19,6 @@ VERBS = {
     "run": "maskwatch.verbs.run",
     "bundle": "maskwatch.verbs.bundle",
     "bench": "maskwatch.verbs.bench",
-    "config": "maskwatch.verbs.config",
     "data": "maskwatch_train.verbs.data",
     "train": "maskwatch_train.verbs.train",
     "evaluate": "maskwatch_train.verbs.evaluate",
@@ -27,42 +27,56 @@ VERBS = {
 """Each verb's module: HELP, EXAMPLE, add_arguments(parser), run(args). Named, not imported: the edge never pulls in
 training, and a verb's module is loaded only when that verb, or the list of all, is asked for."""
 
-EXTRAS = {"maskwatch_train": "train", "maskwatch_convert": "train"}
-"""Which extra installs what a package of ours needs."""
+PACKAGES = ("maskwatch", "maskwatch_train", "maskwatch_convert")
+
+EXTRAS = {"maskwatch_train": "[train]", "maskwatch_convert": "[train]"}
+"""Which extra installs what a package of ours needs; the edge needs none."""
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells expect of a command that Ctrl-C ended."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line; returns the exit code."""
+    """Run one command line; returns the exit code. Help, version and wrong usage raise SystemExit, as argparse does."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     logging.basicConfig(format="maskwatch: %(message)s", level=logging.WARNING, stream=sys.stderr)
-    chosen = next((word for word in words if not word.startswith("-")), None)
     try:
-        parser = _parser([chosen] if chosen in VERBS else list(VERBS))
-        options = parser.parse_args(words)
-        if options.verbose:
-            logging.getLogger().setLevel(logging.INFO)
-        code: ExitCode = options.run(options)
+        try:
+            return _run(words)
+        finally:
+            if sys.stdout is not None:  # None where the caller closed it
+                sys.stdout.flush()  # a reader that went away is noticed here, not while Python exits
     except MaskwatchError as error:
-        print(f"maskwatch: {error}", file=sys.stderr)
+        print_fault(error)
         return error.exit_code
-    except ModuleNotFoundError as error:
-        return _missing(error, chosen)
     except BrokenPipeError:  # the reader of our output went away: `maskwatch detect … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
     except KeyboardInterrupt:
-        print("maskwatch: interrupted", file=sys.stderr)
-        return 130  # 128 + SIGINT, as shells expect
+        print_fault("interrupted")
+        return INTERRUPTED
     except Exception as error:  # the last line of defence: no traceback reaches a user
-        logging.getLogger(__name__).debug("unexpected error", exc_info=True)
         kind = type(error).__name__
-        print(
-            f"maskwatch: internal error ({kind}: {error}); please report it; MASKWATCH_DEBUG=1 shows where",
-            file=sys.stderr,
-        )
+        print_fault(f"internal error ({kind}: {error}); please report it; MASKWATCH_DEBUG=1 shows where")
         if os.environ.get("MASKWATCH_DEBUG"):
             raise
         return ExitCode.BUG
+
+
+def _run(words: Sequence[str]) -> ExitCode:
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    try:
+        options = _parser([chosen] if chosen in VERBS else list(VERBS)).parse_args(words)
+        if options.verbose:
+            logging.getLogger().setLevel(logging.INFO)
+        code: ExitCode = options.run(options)
+    except ModuleNotFoundError as error:
+        if chosen not in VERBS or (error.name or "").partition(".")[0] in PACKAGES:
+            raise  # a package of ours without one of its modules is a bug
+        extra = EXTRAS.get(VERBS[chosen].partition(".")[0], "")
+        raise OperatorError(
+            f"`{chosen}` needs {error.name}, which is not installed: pip install 'maskwatch{extra}'"
+        ) from error
     return code
 
 
@@ -87,16 +101,6 @@ def _parser(verbs: Sequence[str]) -> argparse.ArgumentParser:
         module.add_arguments(subparser)
         subparser.set_defaults(run=module.run)
     return parser
-
-
-def _missing(error: ModuleNotFoundError, verb: str | None) -> int:
-    """A package that is not installed: the extra of the verb's package brings it; elsewhere it is a bug."""
-    extra = EXTRAS.get(VERBS.get(verb or "", "").partition(".")[0])
-    if extra is None or (error.name or "").startswith("maskwatch"):
-        raise error
-    fault = OperatorError(f"`{verb}` needs {error.name}, which is not installed: pip install 'maskwatch[{extra}]'")
-    print(f"maskwatch: {fault}", file=sys.stderr)
-    return fault.exit_code
 
 
 if __name__ == "__main__":

@@ -19,6 +19,10 @@ MOST_CANDIDATES = 400
 """Cells that suppression looks at, best first: more than any frame has faces, few enough to bound its time."""
 
 
+LOG_DISTANCE_LIMIT = 6.0
+"""Log distances count up to ± this much, in training as here: e^6, some 400 cells, spans any input."""
+
+
 @dataclass(frozen=True, slots=True)
 class Detection:
     """One face found: its box in pixels of the frame's high-resolution image, and the finder's confidence, 0 to 1."""
@@ -72,12 +76,13 @@ class FaceFinder:
         looked_at = frame.image if frame.lores is None else frame.lores
         picture, mapping = letterbox(looked_at, self.spec.height_px, self.spec.width_px)
         logits, log_distances = self._heads(self._network(picture[None]))
-        scores = 1 / (1 + np.exp(-logits / np.float32(self.spec.temperature)))
+        scores = np.exp(-np.logaddexp(np.float32(0), -logits / np.float32(self.spec.temperature)))  # sigmoid
         likely = np.flatnonzero(scores >= threshold)
         if likely.size > MOST_CANDIDATES:
             likely = likely[np.argpartition(-scores[likely], MOST_CANDIDATES)[:MOST_CANDIDATES]]
         scores = scores[likely]
-        distances = np.exp(log_distances[likely]) * self._strides[likely, None]
+        cells = np.exp(log_distances[likely].clip(-LOG_DISTANCE_LIMIT, LOG_DISTANCE_LIMIT))
+        distances = cells * self._strides[likely, None]
         centres = self._centres[likely]
         boxes = np.concatenate([centres - distances[:, :2], centres + distances[:, 2:]], axis=1)
         kept = suppress(boxes, scores, self.spec.iou_threshold)
@@ -95,7 +100,7 @@ class FaceFinder:
         """Logits N and log distances N×4: a TFLite file does not keep the order of outputs, so their shapes tell."""
         heads = {output.shape[-1]: output.reshape(-1, output.shape[-1]) for output in outputs}
         cells = len(self._centres)
-        if set(heads) != {1, 4} or any(len(head) != cells for head in heads.values()):
+        if len(outputs) != 2 or set(heads) != {1, 4} or any(len(head) != cells for head in heads.values()):
             shapes = ", ".join(str(output.shape) for output in outputs)
             raise BundleError(f"the finder's outputs are {shapes}, not {cells} scores and boxes; convert it again")
         return heads[1][:, 0], heads[4]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from maskwatch.bundle import Bundle
 from maskwatch.classifier import MaskClassifier
+from maskwatch.errors import BundleError
 from maskwatch.finder import FaceFinder
 from maskwatch.interpreter import TFLiteNetwork
 from maskwatch.types import Face, Frame, Image, Label
@@ -59,12 +60,28 @@ def load_pipeline(bundle: Bundle, threads: int = 1) -> Pipeline:
     """The pipeline of a bundle's two networks, on this machine's TFLite runtime.
 
     Raises:
-        BundleError: a network that the runtime cannot load.
+        BundleError: a network that the runtime cannot load, or of another input than the manifest says.
         RuntimeMissingError: no TFLite runtime, or one without XNNPACK.
     """
     manifest = bundle.manifest
     finder = None
     if manifest.finder is not None:
-        finder = FaceFinder(TFLiteNetwork(bundle.member(manifest.finder.file), threads), manifest.finder)
-    network = TFLiteNetwork(bundle.member(manifest.classifier.file), threads)
+        spec = manifest.finder
+        finder = FaceFinder(_network(bundle, spec.file, spec.height_px, spec.width_px, threads), spec)
+    size_px = manifest.classifier.size_px
+    network = _network(bundle, manifest.classifier.file, size_px, size_px, threads)
     return Pipeline(finder, MaskClassifier(network, manifest.classifier))
+
+
+def _network(bundle: Bundle, file: str, height_px: int, width_px: int, threads: int) -> TFLiteNetwork:
+    try:
+        network = TFLiteNetwork(bundle.member(file), threads)
+    except BundleError as error:
+        raise BundleError(f"{bundle.path}: {file}: {error}") from error
+    _, height, width, _ = network.input_shape
+    if (height, width) != (height_px, width_px):
+        raise BundleError(
+            f"{bundle.path}: {file} takes {width}×{height} pixels, not the manifest's {width_px}×{height_px}; "
+            "convert the network again"
+        )
+    return network

@@ -14,6 +14,11 @@ PADDING_GREY = 114
 """Grey level of letterbox bars: near the mean of photographs, so that a bar's edge is no strong feature."""
 
 
+MOST_BARRED_SIZES = 8
+"""A square that reaches out of its picture is shrunk before bars are added to it, if its side is at least twice this
+many times the size asked for; a bar's edge then lies within an eighth of an output pixel of its place."""
+
+
 @dataclass(frozen=True, slots=True)
 class Letterbox:
     """How a picture was fitted into a network's input: input = picture × scale + offset."""
@@ -37,12 +42,13 @@ class Letterbox:
 
 
 def resize(image: Image, height_px: int, width_px: int) -> Image:
-    """Resize to exactly height×width: area averaging when shrinking (no aliasing), bilinear when growing."""
-    if image.shape[:2] == (height_px, width_px):
-        return image
-    shrinking = height_px < image.shape[0] or width_px < image.shape[1]
-    interpolation = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-    return cv2.resize(image, (width_px, height_px), interpolation=interpolation).astype(np.uint8, copy=False)
+    """Resize to exactly height×width: area averaging where a side shrinks (no aliasing), bilinear where it grows."""
+    # One step for what shrinks, one for what grows: OpenCV's INTER_AREA does not average once either side grows.
+    smaller = min(height_px, image.shape[0]), min(width_px, image.shape[1])
+    for (height, width), interpolation in ((smaller, cv2.INTER_AREA), ((height_px, width_px), cv2.INTER_LINEAR)):
+        if image.shape[:2] != (height, width):
+            image = cv2.resize(image, (width, height), interpolation=interpolation).astype(np.uint8, copy=False)
+    return image
 
 
 def letterbox(image: Image, height_px: int, width_px: int) -> tuple[Image, Letterbox]:
@@ -82,7 +88,12 @@ def crop_square(image: Image, square: Box, size_px: int) -> Image:
         return np.broadcast_to(nearest, (size_px, size_px, 3)).astype(np.uint8)
     bars = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
     if any(bars):
-        inside = cv2.copyMakeBorder(inside, *bars, cv2.BORDER_REPLICATE).astype(np.uint8, copy=False)
+        # A face as large as a 40-megapixel picture would need hundreds of megabytes for its bars: shrink it first.
+        coarse = max(1, side // (MOST_BARRED_SIZES * size_px))
+        inside = resize(inside, max(1, inside.shape[0] // coarse), max(1, inside.shape[1] // coarse))
+        above, below, before, after = (bar // coarse for bar in bars)
+        inside = cv2.copyMakeBorder(inside, above, below, before, after, cv2.BORDER_REPLICATE)
+        inside = inside.astype(np.uint8, copy=False)
     return resize(inside, size_px, size_px)
 
 

@@ -7,9 +7,8 @@ Task-aligned assignment is from TOOD (Feng et al. 2021), generalised IoU from Re
 from __future__ import annotations
 
 import keras
-import numpy as np
-import numpy.typing as npt
 from keras import ops
+from maskwatch.finder import LOG_DISTANCE_LIMIT, cell_grid
 
 from maskwatch_train.networks import FINDER_STRIDES
 
@@ -20,16 +19,6 @@ SCORE_POWER, OVERLAP_POWER = 0.5, 4.0
 """Alignment of a cell with a face = score^0.5 × IoU^4: overlap decides, score breaks ties."""
 
 BOX_WEIGHT = 2.0
-
-
-def cell_grid(height_px: int, width_px: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Centres N×2 (x, y) in pixels and strides N of the finder's cells, in the order of its outputs."""
-    centres, strides = [], []
-    for stride in FINDER_STRIDES:
-        ys, xs = np.mgrid[0 : height_px // stride, 0 : width_px // stride]
-        centres.append((np.stack([xs, ys], axis=-1).reshape(-1, 2) + 0.5) * stride)
-        strides.append(np.full(len(centres[-1]), stride))
-    return np.concatenate(centres).astype(np.float32), np.concatenate(strides).astype(np.float32)
 
 
 def _edges(boxes):
@@ -82,7 +71,7 @@ class FinderTrainer(keras.Model):
     def __init__(self, network: keras.Model, height_px: int, width_px: int, **kwargs) -> None:
         super().__init__(**kwargs)
         self.network = network
-        self._centres, self._strides = cell_grid(height_px, width_px)
+        self._centres, self._strides = cell_grid(height_px, width_px, FINDER_STRIDES)
         self.score_loss = keras.metrics.Mean(name="score_loss")
         self.box_loss = keras.metrics.Mean(name="box_loss")
 
@@ -95,7 +84,7 @@ class FinderTrainer(keras.Model):
         del x, sample_weight, training
         centres, strides = ops.convert_to_tensor(self._centres), ops.convert_to_tensor(self._strides)
         logits = y_pred["scores"][..., 0]
-        distances = ops.exp(ops.clip(y_pred["boxes"], -6.0, 6.0)) * strides[None, :, None]
+        distances = ops.exp(ops.clip(y_pred["boxes"], -LOG_DISTANCE_LIMIT, LOG_DISTANCE_LIMIT)) * strides[None, :, None]
         predicted = ops.concatenate([centres - distances[..., :2], centres + distances[..., 2:]], axis=-1)
         scores = ops.sigmoid(logits)
         owner, target = assign(

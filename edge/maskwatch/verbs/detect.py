@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,11 +37,12 @@ def run(args: argparse.Namespace) -> ExitCode:
 
     bundle = chosen_bundle(args.bundle)
     if bundle.manifest.finder is None:
-        raise OperatorError(f"{args.bundle} holds no face finder: `detect` needs one; `classify` does without")
+        raise OperatorError(f"{bundle.path} holds no face finder: `detect` needs one; `classify` does without")
     if args.save is not None:
         _make_folder(args.save)
     pipeline = load_pipeline(bundle)
     outcome = Outcome()
+    saved: set[str] = set()
     for path in args.paths:
         try:
             files = find_media(path)
@@ -60,7 +62,8 @@ def run(args: argparse.Namespace) -> ExitCode:
                     else:
                         print(text_line(_named(file, number), label, score, faces), flush=True)
                     if args.save is not None:
-                        write_image(args.save / _saved_name(file, path, number), annotate(image, faces))
+                        name = _free_name(_flat_name(file, path, number), saved)
+                        write_image(args.save / name, annotate(image, faces))
                     outcome.answered += 1
             except ImageError as fault:
                 outcome.failed(fault)
@@ -83,11 +86,20 @@ def _named(file: Path, number: int | None) -> str:
     return str(file) if number is None else f"{file} frame {number}"
 
 
-def _saved_name(file: Path, asked: Path, number: int | None) -> str:
-    """A flat name that keeps pictures of one name in different folders apart."""
+def _flat_name(file: Path, asked: Path, number: int | None) -> str:
+    """A name, without suffix, that tells where in the folder asked for a picture lies, and which frame it is."""
     inside = file.relative_to(asked) if file != asked else Path(file.name)
     flat = "__".join(inside.parts)
-    return f"{flat}.jpg" if number is None else f"{flat}-{number:06d}.jpg"
+    return flat if number is None else f"{flat}-{number:06d}"
+
+
+def _free_name(stem: str, taken: set[str]) -> str:
+    """The file name for an annotated picture; numbered where this call has saved one of that name from elsewhere."""
+    name, again = f"{stem}.jpg", 2
+    while name in taken:
+        name, again = f"{stem}~{again}.jpg", again + 1
+    taken.add(name)
+    return name
 
 
 def _make_folder(folder: Path) -> None:
@@ -98,7 +110,10 @@ def _make_folder(folder: Path) -> None:
 
 
 def _ratio(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 1")
     return value

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskwatch.errors import ExitCode, MaskwatchError
 from maskwatch.types import Face
+from maskwatch.verbs.plain import one_line, print_fault
 
 if TYPE_CHECKING:
     from maskwatch.bundle import Bundle
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def json_line(
     path: str, width_px: int, height_px: int, label: str, score: float, faces: Sequence[Face], frame: int | None = None
 ) -> str:
-    """One result as the command line's contract has it: boxes in pixels of the file after EXIF rotation.
+    """One result as the command line's contract has it, in ASCII: boxes in pixels of the file after EXIF rotation.
 
     `frame`, the number of a video's frame, is a further key where it is given.
     """
@@ -40,14 +40,14 @@ def json_line(
     }
     if frame is not None:
         record["frame"] = frame
-    return json.dumps(record, ensure_ascii=False)
+    return json.dumps(record, allow_nan=False)
 
 
 def text_line(path: str, label: str, score: float, faces: Sequence[Face]) -> str:
     """One result for people."""
     masked = sum(face.label.value == "with_mask" for face in faces)
     counted = f"{len(faces)} face{'' if len(faces) == 1 else 's'}, {masked} masked" if faces else "no face"
-    return f"{path}: {label} {score:.2f} ({counted})"
+    return f"{one_line(path)}: {label} {score:.2f} ({counted})"
 
 
 def chosen_bundle(path: Path | None) -> Bundle:
@@ -66,7 +66,7 @@ class Outcome:
 
     def failed(self, fault: MaskwatchError) -> None:
         """Say what is wrong with one picture; the others are still answered."""
-        print(f"maskwatch: {fault}", file=sys.stderr)
+        print_fault(fault)
         self._last_fault = fault
 
     @property
