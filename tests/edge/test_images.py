@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from maskwatch import images
 from maskwatch.errors import ExitCode, ImageError, OperatorError
@@ -164,6 +164,7 @@ def test_damaged_file_reads_or_is_refused_but_never_chatters(
     assert capfd.readouterr().err == ""
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF\0\0\0\0WEBP", b"BM", b""]))
 def test_any_bytes_are_a_size_or_no_picture_or_cut_off(rest: bytes, start: bytes) -> None:
     try:
@@ -173,6 +174,7 @@ def test_any_bytes_are_a_size_or_no_picture_or_cut_off(rest: bytes, start: bytes
     assert size is None or (min(size) >= 0 and max(size) <= 2**32)
 
 
+@settings(deadline=None)
 @given(st.integers(16, 70), st.integers(16, 70), st.sampled_from(SUFFIXES))
 def test_header_states_what_the_decoder_gives(width: int, height: int, suffix: str) -> None:
     _, data = cv2.imencode(suffix, np.zeros((height, width, 3), np.uint8))

@@ -44,7 +44,8 @@ class FakeCamera:
     """Plays its script once, over all openings; ends with None. `calls` keeps the names of the methods called.
 
     Frames pass the same guard as a real camera's: a picture of another size, or time that jumps back, is a CameraError.
-    Time runs by the script, from `start_s`; only `Silence` takes real time, and `close` from another thread ends it.
+    Time runs by the script, from the clock at the first opening; only `Silence` takes real time, and `close` from
+    another thread ends it.
     """
 
     def __init__(self, script: Iterable[Step], live: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
@@ -81,8 +82,9 @@ class FakeCamera:
         Raises:
             CameraError: as the script says.
         """
+        guard = self._guard
         self.calls.append("read")
-        if self._guard is None or self._now_s is None:
+        if guard is None or self._now_s is None:
             raise not_open("the fake camera")
         if not self._steps:
             return None
@@ -94,7 +96,7 @@ class FakeCamera:
             self._refused_opens = step.refused_opens
             raise CameraError("the fake camera is unplugged")
         self._now_s += step.after_s
-        self._guard.check(step.image, self._now_s)
+        guard.check(step.image, self._now_s)
         frame = Frame(step.image, self._now_s, self._index, step.lores)
         self._index += 1
         return frame

@@ -30,6 +30,7 @@ class FakeDevice:
     opened_with: tuple[str, int] | None = None
     release_driver: threading.Event = field(default_factory=threading.Event)
     blocks: bool = False
+    many_grabs: threading.Event = field(default_factory=threading.Event)
     gone: threading.Event = field(default_factory=threading.Event)
 
 
@@ -59,6 +60,8 @@ class StubCapture:
             return False
         time.sleep(self._fake.period_s)  # a sensor's pace
         self._grabbed += 1
+        if self._grabbed >= 20:
+            self._fake.many_grabs.set()
         return not self._fake.lost
 
     def retrieve(self) -> tuple[bool, np.ndarray | None]:

@@ -22,7 +22,13 @@ def test_silence_lasts_the_timeout_or_until_closed() -> None:
     camera.open()
     with pytest.raises(CameraError, match="no picture"):
         camera.read(0.01)
-    closer = threading.Timer(0.01, camera.close)
+
+    def close_while_reading() -> None:
+        while camera.calls.count("read") < 2:
+            threading.Event().wait(0.001)
+        camera.close()
+
+    closer = threading.Thread(target=close_while_reading)
     closer.start()
     with pytest.raises(CameraError, match="no picture"):
         camera.read(60)

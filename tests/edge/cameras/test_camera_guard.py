@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from maskwatch.cameras.base import FROZEN_SECONDS, FrameGuard, turn
 from maskwatch.cameras.fake import noise_picture, plain_picture
 from maskwatch.errors import CameraError
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.001, 30), max_size=20))
 def test_living_pictures_with_advancing_time_pass(gaps: list[float]) -> None:
     guard = FrameGuard("it")

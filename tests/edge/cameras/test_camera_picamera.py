@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from camera_stubs import padded_i420
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from maskwatch.cameras import picamera
 from maskwatch.cameras.base import CameraMissingError
@@ -41,6 +41,7 @@ def test_golden_colours_in_both_streams(picamera2, colour: tuple[int, int, int],
     camera.close()
 
 
+@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 30), st.integers(0, 40), st.integers(0, 2**32 - 1))
 def test_padding_changes_no_pixel(half_width: int, half_height: int, half_padding: int, seed: int) -> None:
     # A plane's row pairs share one padded row, so a stride is even and the height too.
