@@ -92,8 +92,8 @@ def crop_square(image: Image, square: Box, size_px: int) -> Image:
         coarse = max(1, side // (MOST_BARRED_SIZES * size_px))
         inside = resize(inside, max(1, inside.shape[0] // coarse), max(1, inside.shape[1] // coarse))
         above, below, before, after = (bar // coarse for bar in bars)
-        inside = cv2.copyMakeBorder(inside, above, below, before, after, cv2.BORDER_REPLICATE)
-        inside = inside.astype(np.uint8, copy=False)
+        padded = cv2.copyMakeBorder(inside, above, below, before, after, cv2.BORDER_REPLICATE)
+        inside = padded.astype(np.uint8, copy=False)
     return resize(inside, size_px, size_px)
 
 
