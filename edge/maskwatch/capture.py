@@ -9,8 +9,7 @@ from contextlib import closing
 
 from maskwatch.cameras.base import Camera
 from maskwatch.errors import CameraError, OperatorError
-from maskwatch.mailbox import Ended, Lost, Mailbox
-from maskwatch.types import Frame
+from maskwatch.mailbox import Ended, Item, Lost, Mailbox
 
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
@@ -25,9 +24,9 @@ HANDOVER_SECONDS = 2.0
 
 def next_pause_s(last_pause_s: float, worked_s: float) -> float:
     """Seconds to wait before opening again, after a last pause (0: none yet) and so long a time of working."""
-    if last_pause_s <= 0 or worked_s >= STEADY_SECONDS:
+    if worked_s >= STEADY_SECONDS:
         return FIRST_PAUSE_SECONDS
-    return min(2 * last_pause_s, LONGEST_PAUSE_SECONDS)
+    return min(max(2 * last_pause_s, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
 
 
 class Capture:
@@ -106,7 +105,7 @@ class Capture:
                 if self._must_open:
                     raise
                 lost = error
-            self.mailbox.put(Lost(str(lost)))
+            self._put(Lost(str(lost)))
             self._called_s = self._clock()
             self._camera.close()
             self._called_s = None
@@ -137,7 +136,7 @@ class Capture:
                 return
             self._put(frame)
 
-    def _put(self, item: Frame | Ended) -> None:
+    def _put(self, item: Item) -> None:
         if self._camera.live:
             self.mailbox.put(item)
         else:
