@@ -77,13 +77,16 @@ def square_around(box: Box, margin_ratio: float) -> Box:
 
 
 def crop_square(image: Image, square: Box, size_px: int) -> Image:
-    """Cut a square out of a picture and resize it to size×size×3; what lies outside the picture repeats its edge."""
+    """Cut a square out of a picture and resize it to size×size×3; what lies outside the picture repeats its edge.
+
+    A square wholly outside has the one colour of the picture's pixel next to the square's top left corner.
+    """
     left, top = round(square.xmin), round(square.ymin)
     side = max(1, round(square.width))
     right, bottom = left + side, top + side
     height, width = image.shape[:2]
     inside = image[max(top, 0) : max(bottom, 0), max(left, 0) : max(right, 0)]
-    if inside.size == 0:  # wholly outside: the nearest pixel is all there is to repeat
+    if inside.size == 0:
         nearest = image[min(max(top, 0), height - 1), min(max(left, 0), width - 1)]
         return np.broadcast_to(nearest, (size_px, size_px, 3)).astype(np.uint8)
     bars = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
