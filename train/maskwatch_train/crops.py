@@ -72,7 +72,7 @@ def cut_tile(image: Image, box: Box | None, margin_ratio: float) -> Image:
 
 def cut_tiles(crops: Sequence[Crop], margin_ratio: float, cache: Path, progress: Progress) -> npt.NDArray[np.uint8]:
     """All tiles, N×160×160×3, as a memory-mapped file: cut once, then read from disk as they are needed."""
-    identity = [(crop.sample.name, crop.box and dataclasses.astuple(crop.box)) for crop in crops]
+    identity = [_identity(crop) for crop in crops]
     digest = hashlib.sha256(json.dumps([TILE_PX, CORE_RATIO, margin_ratio, identity]).encode()).hexdigest()
     path = cache / f"tiles-{digest[:16]}.npy"
     if path.exists():
@@ -91,6 +91,12 @@ def cut_tiles(crops: Sequence[Crop], margin_ratio: float, cache: Path, progress:
     tiles.flush()
     unfinished.replace(path)
     return np.load(path, mmap_mode="r")
+
+
+def _identity(crop: Crop) -> tuple[object, ...]:
+    """Changes whenever the picture's file or the box in it does."""
+    facts = crop.sample.path.stat()
+    return crop.sample.name, facts.st_size, facts.st_mtime_ns, crop.box and dataclasses.astuple(crop.box)
 
 
 def core(tile: Image, size_px: int) -> Image:
