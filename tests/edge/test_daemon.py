@@ -28,7 +28,7 @@ from maskwatch.config import (
 from maskwatch.daemon import Daemon
 from maskwatch.door import Model, Parts
 from maskwatch.errors import BundleError, CameraError, ConfigError, IndicatorError
-from maskwatch.indicators.base import OFF
+from maskwatch.indicators.base import OFF, Levels
 from maskwatch.indicators.record import RecordOutputs
 from maskwatch.signals import Command, commands_from_signals, hung_up
 from maskwatch.types import Box, Face, Frame, Image, Label, Situation, Verdict
@@ -395,6 +395,31 @@ def test_a_reload_moves_the_lights_and_shows_the_last_verdict_on_them() -> None:
     old, new = stage.lights
     assert old.history[-1][1] == OFF
     assert old.history[-1][0] <= new.history[0][0]
+
+
+def test_lights_that_a_reload_moves_do_not_wait_for_the_next_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    lit = threading.Event()
+
+    class OneFrame(FakeCamera):
+        def read(self, timeout_s: float) -> Frame | None:
+            if self._steps:
+                return super().read(timeout_s)
+            assert lit.wait(LIMIT_S), "the new lights stayed dark"
+            return None
+
+    def note(lights: RecordOutputs, levels: Levels) -> None:
+        if len(stage.lights) == 2 and levels != OFF:
+            lit.set()
+
+    def judged(frame: Frame, verdict: Verdict) -> None:
+        stage.settings = replace(stage.settings, indicator=IndicatorSettings(red_pin=5))
+        daemon.command(Command.RELOAD)
+
+    monkeypatch.setattr(RecordOutputs, "set", note)
+    stage = Stage(OneFrame(shows(BARE)))
+    daemon = stage.daemon(judged)
+    daemon.run()
+    assert lit.is_set()
 
 
 def test_a_reload_opens_another_camera_after_closing_the_old_one() -> None:
