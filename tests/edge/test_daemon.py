@@ -416,6 +416,7 @@ def test_lights_that_a_reload_moves_do_not_wait_for_the_next_frame(monkeypatch: 
         daemon.command(Command.RELOAD)
 
     monkeypatch.setattr(RecordOutputs, "set", note)
+    monkeypatch.setattr(daemon_module, "TICK_SECONDS", 10 * LIMIT_S)  # nor for the next look at the lights
     stage = Stage(OneFrame(shows(BARE)))
     daemon = stage.daemon(judged)
     daemon.run()
