@@ -13,7 +13,7 @@ from maskwatch.finder import LOG_DISTANCE_LIMIT, cell_grid
 from maskwatch_train.networks import FINDER_STRIDES
 
 CELLS_PER_FACE = 9
-"""How many cells may learn one face at the most."""
+"""How many cells may learn one face at the most; more only where several are exactly as good as the last."""
 
 SCORE_POWER, OVERLAP_POWER = 0.5, 4.0
 """Alignment of a cell with a face = score^0.5 × IoU^4: overlap decides, score breaks ties."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import keras
 from keras import ops
+from maskwatch.errors import FindingError
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,18 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
             "warmup_steps": self.warmup_steps,
             "last_share": self.last_share,
         }
+
+
+class _RefuseNaN(keras.callbacks.Callback):
+    """Breaks training off before a checkpoint is written over with weights that are no numbers."""
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise FindingError(
+                f"the loss is not a number after batch {batch + 1}: the learning rate is too high or the data are "
+                "damaged; the same command goes on from the last sound epoch"
+            )
 
 
 class _TellEpoch(keras.callbacks.Callback):
@@ -68,10 +81,14 @@ def fit(
     """Train a compiled model to its last epoch, going on from the checkpoint in `folder` where there is one.
 
     Leaves `weights.weights.h5` (the finished weights; training is not repeated while it exists) and `log.csv` there.
+
+    Raises:
+        FindingError: the loss became NaN or infinite.
     """
     finished = folder / "weights.weights.h5"
     if finished.exists():
         logger.info("%s is there: nothing left to train", finished)
+        model.optimizer.build(model.trainable_variables)  # the file holds its state too
         model.load_weights(finished)
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,11 +97,12 @@ def fit(
         validation_data=validation,
         epochs=epochs,
         verbose=verbose,
+        shuffle=False,  # batches are random already, and their order must outlive a resumption
         callbacks=[
             _TellEpoch(batches),
+            _RefuseNaN(),
             keras.callbacks.BackupAndRestore(folder / "checkpoint", double_checkpoint=True, delete_checkpoint=False),
             keras.callbacks.CSVLogger(folder / "log.csv", append=True),
-            keras.callbacks.TerminateOnNaN(),
         ],
     )
     unfinished = folder / "unfinished.weights.h5"
