@@ -67,11 +67,17 @@ def load_network(folder: Path) -> TrainedNetwork:
     """Read a trained network.
 
     Raises:
-        DataError: nothing was trained there, or not to its end.
+        DataError: nothing was trained there, or not to its end, or a file is damaged.
     """
     import keras
 
     path, identity = folder / NETWORK_FILE, folder / IDENTITY_FILE
     if not path.exists() or not identity.exists():
         raise DataError(f"{folder} holds no finished network; run `maskwatch train` with --run {folder.parent}")
-    return TrainedNetwork(keras.saving.load_model(path, compile=False), json.loads(identity.read_text()))
+    try:
+        return TrainedNetwork(keras.saving.load_model(path, compile=False), json.loads(identity.read_text()))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{folder} holds a damaged network: delete {NETWORK_FILE} and {IDENTITY_FILE} there and run "
+            "`maskwatch train` again"
+        ) from error

@@ -64,7 +64,7 @@ def _inspect(args: argparse.Namespace) -> ExitCode:
 
 def _boxes(args: argparse.Namespace) -> ExitCode:
     from maskwatch.bundle import default_bundle_path, open_bundle
-    from maskwatch.errors import DataError
+    from maskwatch.errors import DataError, OperatorError
     from maskwatch.pipeline import load_pipeline
     from tqdm import tqdm
 
@@ -76,6 +76,8 @@ def _boxes(args: argparse.Namespace) -> ExitCode:
         raise DataError(f"no classification set in {args.folder}; run `maskwatch data fetch`")
     if out.exists():
         raise DataError(f"{out} is there already; delete it first, or name another file with --out")
+    if not out.parent.is_dir():  # said now, not after an hour's work
+        raise OperatorError(f"{out.parent} is not a folder: make it, or name another file with --out")
     pipeline = load_pipeline(open_bundle(args.bundle or default_bundle_path()))
     rows = find_boxes(read_data(args.folder), pipeline, lambda samples: tqdm(samples, desc="faces", file=sys.stderr))
     write_boxes(out, rows)
