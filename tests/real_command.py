@@ -35,15 +35,19 @@ class Answer:
         return self.err.removeprefix("maskwatch: ").rstrip("\n")
 
 
+def users_environment() -> dict[str, str]:
+    """The environment without what developers set."""
+    return {name: value for name, value in os.environ.items() if name not in {"MASKWATCH_DEBUG", "PYTHONUNBUFFERED"}}
+
+
 def maskwatch(
     *words: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None, through: Sequence[str] = ()
 ) -> Answer:
     """Run `maskwatch WORDS…`, `through` another command where one is given."""
-    clean = {name: value for name, value in os.environ.items() if name != "MASKWATCH_DEBUG"}
     done = subprocess.run(
         [*through, str(COMMAND), *map(str, words)],
         cwd=cwd,
-        env=clean | dict(env or {}),
+        env=users_environment() | dict(env or {}),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",

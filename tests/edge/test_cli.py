@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -31,7 +32,7 @@ from maskwatch.errors import (
     TryAgainError,
 )
 from maskwatch.verbs.plain import one_line
-from real_command import COMMAND, maskwatch
+from real_command import COMMAND, LIMIT_S, maskwatch, users_environment
 
 Run = Callable[[argparse.Namespace], int]
 Captured = pytest.CaptureFixture[str]
@@ -246,14 +247,20 @@ def test_a_module_of_ours_that_is_missing_is_a_bug_and_no_traceback(
 # Readers that go away
 
 
-@pytest.mark.parametrize("words", [["--help"], ["detect", "--help"]])
-def test_a_reader_that_went_away_is_no_fault(words: list[str]) -> None:
+@pytest.mark.parametrize("words", [["--help"], ["detect", "--help"], ["bundle", "show"], ["bundle", "show", "--json"]])
+def test_a_reader_that_went_away_is_no_fault(words: list[str], tiny_bundle_path: Path) -> None:
     """Python flushes stdout once more while it exits, and complains there with exit code 120."""
     reader, writer = os.pipe()
     os.close(reader)
     try:
         done = subprocess.run(
-            [COMMAND, *words], stdout=writer, stderr=subprocess.PIPE, text=True, timeout=100, check=False
+            [COMMAND, *words, *([tiny_bundle_path] if "show" in words else [])],
+            env=users_environment(),
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
         )
     finally:
         os.close(writer)
