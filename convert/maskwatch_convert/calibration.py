@@ -33,17 +33,20 @@ def finder_pictures(samples: Sequence[Sample], seed: int, count: int = PICTURES)
 def classifier_pictures(
     samples: Sequence[Sample], seed: int, *, faces: bool, count: int = PICTURES
 ) -> tuple[tuple[Sample, Box | None], ...]:
-    """Faces (None: the whole picture), masked and not masked half and half."""
+    """Faces (None: the whole picture), masked and not masked half and half; fewer where one of the two is scarce."""
     rng = np.random.default_rng((seed, 2))
+    whole: dict[int, list[tuple[Sample, Box | None]]] = {
+        label: [(each, None) for each in samples if each.label == label] for label in (0, 1)
+    }
+    cut: dict[int, list[tuple[Sample, Box | None]]] = {
+        label: [(each, face.box) for each in samples for face in each.boxes if faces and face.label == label]
+        for label in (0, 1)
+    }
+    share = min(count // 2, *(len(whole[label]) + len(cut[label]) for label in (0, 1)))
     chosen: list[tuple[Sample, Box | None]] = []
     for label in (0, 1):
-        whole: list[tuple[Sample, Box | None]] = [(each, None) for each in samples if each.label == label]
-        cut: list[tuple[Sample, Box | None]] = [
-            (each, face.box) for each in samples for face in each.boxes if face.label == label
-        ]
-        share = count // 2
-        in_faces = _drawn(cut, share * 3 // 4, rng) if faces else ()
-        chosen += [*in_faces, *_drawn(whole, share - len(in_faces), rng)]
+        in_faces = _drawn(cut[label], max(share * 3 // 4, share - len(whole[label])), rng)
+        chosen += [*in_faces, *_drawn(whole[label], share - len(in_faces), rng)]
     return tuple(chosen)
 
 

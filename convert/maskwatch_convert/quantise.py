@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import tempfile
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ def quantise(network: keras.Model, batches: Callable[[], Iterable[Batch]]) -> by
         FindingError: the result is not wholly int8, or needs more than built-in operators.
     """
     import tensorflow as tf
+    from tensorflow.lite.python.convert_phase import ConverterError
 
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         network.export(folder, format="tf_saved_model", verbose=False, input_signature=_one_picture(network))
@@ -34,7 +36,10 @@ def quantise(network: keras.Model, batches: Callable[[], Iterable[Batch]]) -> by
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.int8
         converter.inference_output_type = tf.int8
-        model: bytes = converter.convert()
+        try:
+            model: bytes = converter.convert()
+        except ConverterError as error:
+            raise FindingError(f"the network cannot be converted: {_reason(error)}") from error
     _check(model)
     return model
 
@@ -53,6 +58,14 @@ def _one_picture(network: keras.Model) -> list[Any]:
 
     _, height_px, width_px, channels = network.inputs[0].shape
     return [keras.InputSpec(dtype="float32", shape=(1, height_px, width_px, channels))]
+
+
+def _reason(error: Exception) -> str:
+    """The one line that counts in pages of a compiler's notes."""
+    lacking = re.search(r"TF Select ops: (.+)", str(error))
+    if lacking is not None:
+        return f"a Pi's runtime lacks its operators {lacking[1]}"
+    return str(error).partition("\n")[0][:200]
 
 
 def _check(model: bytes) -> None:
