@@ -14,7 +14,7 @@ from typing import Any
 
 from maskwatch.bundle import Bundle
 from maskwatch.classifier import MaskClassifier
-from maskwatch.errors import FindingError
+from maskwatch.errors import DataError, FindingError
 from maskwatch.finder import FaceFinder
 from maskwatch.golden import make_golden
 from maskwatch.interpreter import TFLiteNetwork
@@ -77,9 +77,12 @@ def convert_run(
     """Make the bundle of a run folder's networks in `folder`; `progress` names each part of the work.
 
     Raises:
-        DataError: the run folder holds no finished networks.
+        DataError: the run folder holds no finished networks, or the data no labelled pictures to measure them on.
         FindingError: a network is not wholly int8, or int8 is less accurate than float by more than the gate allows.
     """
+    for part, samples in (("validation", split.validation), ("test", split.test)):
+        if all(sample.label is None for sample in samples):
+            raise DataError(f"the {part} part of the data holds no labelled picture: run `maskwatch data fetch`")
     finder = None if architecture == WHOLE_PICTURE_CNN else load_network(run_folder / FINDER)
     classifier = load_network(run_folder / architecture)
     quantised = _quantise(finder, classifier, split.train, seed)
