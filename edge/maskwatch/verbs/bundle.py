@@ -19,8 +19,20 @@ if TYPE_CHECKING:
 HELP = "show or verify a model bundle"
 EXAMPLE = "  maskwatch bundle verify masknet-1.0.0.maskwatch"
 
+HEADLINES = (
+    "classification.accuracy",
+    "classification.without_mask.precision",
+    "classification.without_mask.recall",
+    "classification.without_mask.f1",
+    "classification.with_mask.f1",
+    "detection.ap50.face.min_height_32_px",
+    "detection.ap50.masked.min_height_32_px",
+    "detection.ap50.unmasked.min_height_32_px",
+)
+"""The report's figures that `show` prints; the whole report is in `--json`."""
+
 MAX_FIGURES = 24
-"""How many of the report's figures `show` prints; the whole report is in `--json`."""
+"""How many figures `show` prints of a report that has none of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +101,12 @@ def _show_lines(bundle: Bundle) -> Iterator[str]:
     for name, member in sorted(manifest.members.items()):
         yield f"member      {name}, {member.size_bytes:,} bytes"
     yield f"golden      {len(manifest.golden)} vectors"
-    figures = list(_figures(manifest.report))
-    for name, value in figures[:MAX_FIGURES]:
-        yield f"report      {name} {value:g}"
-    if len(figures) > MAX_FIGURES:
-        yield f"report      … {len(figures) - MAX_FIGURES} more figures: --json"
+    figures = dict(_figures(manifest.report))
+    shown = [name for name in HEADLINES if name in figures] or list(figures)[:MAX_FIGURES]
+    for name in shown:
+        yield f"report      {name} {figures[name]:g}"
+    if len(figures) > len(shown):
+        yield f"report      … {len(figures) - len(shown)} more figures: --json"
 
 
 def _figures(report: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, float]]:

@@ -53,6 +53,18 @@ def test_show_does_without_a_finder_and_cuts_a_long_report(tmp_path: Path, capsy
     assert lines[-2:] == ["report      figure23 23", "report      … 6 more figures: --json"]
 
 
+def test_show_prints_the_headlines_of_a_report_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = {"detection": {"iou": 0.5}, "classification": {"pictures": 9, "accuracy": 0.9, "with_mask": {"f1": 0.8}}}
+    manifest = tiny_manifest(finder=None, report=report)
+    path = write_bundle(tmp_path, manifest, {"classifier.tflite": tiny_members()["classifier.tflite"]}).path
+    assert call("show", path) is ExitCode.DONE
+    assert capsys.readouterr().out.splitlines()[-3:] == [
+        "report      classification.accuracy 0.9",
+        "report      classification.with_mask.f1 0.8",
+        "report      … 2 more figures: --json",
+    ]
+
+
 def test_the_built_in_bundle_is_the_default(
     tiny_bundle_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
