@@ -69,7 +69,9 @@ def test_the_classifier_sees_both_classes_alike():
 @pytest.mark.parametrize("scarce", [0, 1])
 def test_both_classes_are_alike_where_one_is_scarce(scarce):
     """Few unmasked faces beside a hundred masked ones would set scales that suit the masked."""
-    few = [each for each in PORTRAITS if each.label != scarce] + [each for each in PORTRAITS if each.label == scarce][:6]
+    few = [each for each in PORTRAITS if each.label != scarce] + [each for each in PORTRAITS if each.label == scarce][
+        :6
+    ]
     counts = Counter(labels_of(classifier_pictures(few, 1, faces=True, count=80)))
     assert counts[0] == counts[1] == 12  # six faces and six whole pictures
     counts = Counter(labels_of(classifier_pictures(few, 1, faces=False, count=80)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import pytest
@@ -63,5 +64,5 @@ def test_a_bundle_without_a_finder_has_no_word_of_scenes(manifest):
 def test_tables_are_whole(manifest):
     """Every row of a table has as many cells as its head."""
     rows = [line.count("|") if line.startswith("|") else 0 for line in model_card(manifest, SIZES).splitlines()]
-    assert all(one == other for one, other in zip(rows, rows[1:], strict=False) if one and other)
+    assert all(one == other for one, other in itertools.pairwise(rows) if one and other)
     assert len({count for count in rows if count}) == 3

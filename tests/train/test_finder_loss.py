@@ -69,9 +69,7 @@ def assigned(*faces: Box, scores=None, predicted=None, room: int = 4):
 
 def inside(face: Box, room_px=0.0):
     x, y = CENTRES.T
-    return (
-        (x > face.xmin - room_px) & (x < face.xmax + room_px) & (y > face.ymin - room_px) & (y < face.ymax + room_px)
-    )
+    return (x > face.xmin - room_px) & (x < face.xmax + room_px) & (y > face.ymin - room_px) & (y < face.ymax + room_px)
 
 
 def test_a_face_gets_cells_inside_it_and_the_rest_is_background():
@@ -155,7 +153,7 @@ def perfect(face: Box, sure: float, shift_px: float = 0.0):
     """Outputs of a network that gives `face`, shifted, from the cells inside it with logit `sure`, −`sure` else."""
     logits = np.where(inside(face), sure, -sure).astype(np.float32)
     distances = np.concatenate([CENTRES - [face.xmin, face.ymin], [face.xmax, face.ymax] - CENTRES], axis=1)
-    distances = np.maximum(distances + [-shift_px, -shift_px, shift_px, shift_px], 0.5) / STRIDES[:, None]
+    distances = np.maximum(distances + shift_px * np.array([-1, -1, 1, 1]), 0.5) / STRIDES[:, None]
     return {"scores": logits[None, :, None], "boxes": np.log(distances)[None].astype(np.float32)}
 
 

@@ -140,7 +140,9 @@ def rate(schedule: WarmupCosine, step: int) -> float:
 def test_the_learning_rate_rises_then_falls_to_its_last_share(steps, warmup_share, peak, last_share):
     warmup = max(1, int(steps * warmup_share))
     schedule = WarmupCosine(peak, steps, warmup, last_share)
-    rates = [rate(schedule, step) for step in sorted({0, warmup // 2, warmup - 1, warmup, (warmup + steps) // 2, steps})]
+    rates = [
+        rate(schedule, step) for step in sorted({0, warmup // 2, warmup - 1, warmup, (warmup + steps) // 2, steps})
+    ]
     top = rates.index(max(rates))
     assert rates[: top + 1] == sorted(rates[: top + 1])
     assert all(later <= earlier * 1.0001 for earlier, later in zip(rates[top:], rates[top + 1 :], strict=False))

@@ -35,6 +35,7 @@ def fit_classifier(
 
     Raises:
         DataError: one of the two classes has no picture.
+        FindingError: the loss became NaN or infinite.
     """
     keras.utils.set_random_seed(seed)
     model = build_classifier(recipe)

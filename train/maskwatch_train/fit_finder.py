@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import keras
+from maskwatch.errors import DataError
 
 from maskwatch_train import networks
 from maskwatch_train.finder_batches import LetterboxedBatches, SceneBatches
@@ -27,7 +28,13 @@ def fit_finder(
     """Train the finder through all stages of the recipe and return it; each stage starts from the one before.
 
     A run that was cut off goes on where it was when called again with the same folder.
+
+    Raises:
+        DataError: no picture has a face box.
+        FindingError: the loss became NaN or infinite.
     """
+    if not any(sample.boxes for sample in train):
+        raise DataError("training a finder needs face boxes: fetch the detection set with `maskwatch data fetch`")
     keras.utils.set_random_seed(seed)
     network = networks.finder()
     for number, stage in enumerate(recipe.stages):

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maskwatch.errors import DataError
+from maskwatch.errors import DataError, OperatorError
 
 if TYPE_CHECKING:
     import keras
@@ -61,6 +61,25 @@ def save_network(folder: Path, network: keras.Model, recipe: Any, *, seed: int, 
     network.save(unfinished)
     (folder / IDENTITY_FILE).write_text(json.dumps(identity, indent=1, sort_keys=True) + "\n")
     unfinished.replace(folder / NETWORK_FILE)
+
+
+def check_same_run(folder: Path, recipe: Any, *, seed: int, data: dict[str, Any]) -> None:
+    """Make sure that a network finished in this folder, if there is one, was trained from just these.
+
+    Raises:
+        OperatorError: it was trained from others, so that training would keep it under a false identity.
+    """
+    path = folder / IDENTITY_FILE
+    if not path.exists():
+        return
+    trained = json.loads(path.read_text())
+    asked = json.loads(json.dumps({"recipe": dataclasses.asdict(recipe), "seed": seed, "data": data}))
+    other = [name for name, value in asked.items() if trained.get(name) != value]
+    if other:
+        raise OperatorError(
+            f"{folder} holds a network that was trained with another {' and '.join(other)}: name another folder with "
+            "--run, or delete this one"
+        )
 
 
 def load_network(folder: Path) -> TrainedNetwork:

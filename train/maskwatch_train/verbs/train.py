@@ -30,8 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--faces", type=Path, metavar="CSV", help="face boxes of the classification pictures")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="of the split, the weights and the augmentation")
-    parser.add_argument("--epochs", type=int, metavar="N", help="shorter or longer than the recipe, in all stages")
-    parser.add_argument("--samples", type=int, metavar="N", help="pictures an epoch, if not the recipe's")
+    parser.add_argument(
+        "--epochs", type=_positive, metavar="N", help="shorter or longer than the recipe, in all stages"
+    )
+    parser.add_argument("--samples", type=_positive, metavar="N", help="pictures an epoch, if not the recipe's")
 
 
 def run(args: argparse.Namespace) -> ExitCode:
@@ -48,11 +50,18 @@ def run(args: argparse.Namespace) -> ExitCode:
     return ExitCode.DONE
 
 
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return value
+
+
 def _train_finder(args: argparse.Namespace) -> None:
     from maskwatch_train.fit_finder import fit_finder
     from maskwatch_train.index import DETECTION
     from maskwatch_train.recipes import FinderRecipe
-    from maskwatch_train.runs import FINDER, save_network
+    from maskwatch_train.runs import FINDER, check_same_run, save_network
     from maskwatch_train.split import data_identity, default_cache, load_split
 
     split = load_split(args.data, args.seed, default_cache(), args.faces)
@@ -63,8 +72,10 @@ def _train_finder(args: argparse.Namespace) -> None:
         recipe = replace(recipe, scenes_per_epoch=args.samples)
     scenes = [sample for sample in split.validation if sample.source == DETECTION]
     folder = args.run_folder / FINDER
+    data = {"train": data_identity(split.train)}
+    check_same_run(folder, recipe, seed=args.seed, data=data)
     network = fit_finder(split.train, scenes or split.validation, folder, recipe, seed=args.seed)
-    save_network(folder, network, recipe, seed=args.seed, data={"train": data_identity(split.train)})
+    save_network(folder, network, recipe, seed=args.seed, data=data)
     print(f"the finder is in {folder}", file=sys.stderr)
 
 
@@ -73,7 +84,7 @@ def _train_classifier(args: argparse.Namespace) -> None:
 
     from maskwatch_train.fit_classifier import fit_classifier
     from maskwatch_train.recipes import CLASSIFIERS
-    from maskwatch_train.runs import save_network
+    from maskwatch_train.runs import check_same_run, save_network
     from maskwatch_train.split import data_identity, default_cache, load_split
 
     split = load_split(args.data, args.seed, default_cache(), args.faces)
@@ -83,9 +94,11 @@ def _train_classifier(args: argparse.Namespace) -> None:
     if args.samples:
         recipe = replace(recipe, crops_per_epoch=args.samples)
     folder = args.run_folder / args.architecture
+    data = {"train": data_identity(split.train)}
+    check_same_run(folder, recipe, seed=args.seed, data=data)
     network = fit_classifier(
         split.train, split.validation, folder, args.run_folder / "tiles", recipe,
         seed=args.seed, progress=lambda items, total: tqdm(items, total=total, desc="cut faces", file=sys.stderr),
     )  # fmt: skip
-    save_network(folder, network, recipe, seed=args.seed, data={"train": data_identity(split.train)})
+    save_network(folder, network, recipe, seed=args.seed, data=data)
     print(f"the classifier {args.architecture} is in {folder}", file=sys.stderr)

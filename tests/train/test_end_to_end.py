@@ -1,0 +1,242 @@
+"""The whole way on drawn pictures: train, convert, verify, classify, detect, evaluate, all by the command line.
+
+The real networks, but small inputs and a few steps: what a trained network is worth is not measured here, only that
+every part hands on what the next one needs, and that a mask can be learnt from it.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import json
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from drawn import write_classification_set, write_detection_set
+from maskwatch.bundle import open_bundle
+from maskwatch.cli import main
+from maskwatch.images import read_image
+from maskwatch.pipeline import load_pipeline
+from maskwatch_convert import convert, parity
+from maskwatch_train import crops, networks, recipes
+from maskwatch_train.index import CLASSIFICATION, read_data
+from maskwatch_train.split import load_split
+
+pytestmark = pytest.mark.timeout(600)
+
+SIDE_PX = 48
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where the data, the run and the bundle lie."""
+
+    data: Path
+    run: Path
+    bundle: Path
+
+    @property
+    def places(self) -> list[str]:
+        return ["--data", str(self.data), "--run", str(self.run)]
+
+    def photographs(self) -> list[Path]:
+        return [sample.path for sample in load_split(self.data).test if sample.source == CLASSIFICATION]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_recipes(tmp_path_factory):
+    """Inputs of 48 px and no door camera: drawn faces are learnt in some 200 steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        stages = (recipes.Stage(96, 128, batch_size=8, epochs=1, learning_rate=8e-3),)
+        patch.setattr(recipes, "FinderRecipe", functools.partial(recipes.FinderRecipe, stages=stages))
+        small = {
+            name: replace(recipe, size_px=SIDE_PX, batch_size=32, learning_rate=rate)
+            for (name, recipe), rate in zip(recipes.CLASSIFIERS.items(), (0.02, 0.001), strict=True)
+        }
+        patch.setattr(recipes, "CLASSIFIERS", small)
+        patch.setattr(crops, "door_camera", lambda image, rng: image)
+        # One picture of a small split is two points of accuracy; the gate's own bound is tested on its own.
+        patch.setattr(parity, "MOST_ACCURACY_LOST", 0.05)
+        yield
+
+
+@pytest.fixture(scope="module")
+def workshop(small_recipes, tmp_path_factory) -> Workshop:
+    """Both sets drawn, both networks and the baseline trained, the bundle made."""
+    root = tmp_path_factory.mktemp("workshop")
+    made = Workshop(root / "data", root / "run", root / "bundles" / "masknet-0.1.0.maskwatch")
+    write_classification_set(made.data / "face-mask-dataset", 300, 1, faces_csv=True)
+    write_detection_set(made.data / "face-mask-detection", 24, 2)
+    assert main(["train", "finder", *made.places, "--epochs", "3", "--samples", "256"]) == 0
+    assert main(["train", "classifier", *made.places, "--epochs", "4", "--samples", "1600"]) == 0
+    baseline = ["--architecture", "baseline_cnn", "--epochs", "2", "--samples", "320"]
+    assert main(["train", "classifier", *made.places, *baseline]) == 0
+    assert main(["convert", *made.places, "--out", str(made.bundle.parent)]) == 0
+    return made
+
+
+def test_training_leaves_networks_logs_and_identities(workshop):
+    for name, stages in (("finder", "stage1/"), ("masknet", ""), ("baseline_cnn", "")):
+        folder = workshop.run / name
+        assert (folder / "network.keras").is_file()
+        assert (folder / f"{stages}weights.weights.h5").is_file()
+        identity = json.loads((folder / "run.json").read_text())
+        assert identity["seed"] == recipes.DEFAULT_SEED
+        assert len(identity["data"]["train"]) == 64
+        with (folder / f"{stages}log.csv").open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        assert [int(row["epoch"]) for row in rows] == list(range(len(rows)))
+        if name != "baseline_cnn":  # which gets too few steps to tell
+            assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+    assert json.loads((workshop.run / "masknet" / "run.json").read_text())["recipe"]["epochs"] == 4
+
+
+def test_the_classifier_learnt_the_drawn_masks(workshop):
+    """On test pictures, cut at the annotated faces, through the int8 network of the bundle."""
+    classifier = load_pipeline(open_bundle(workshop.bundle)).classifier
+    right = []
+    for sample in load_split(workshop.data).test:
+        masks = classifier.faces(read_image(sample.path), [face.box for face in sample.boxes])
+        right += [(mask >= 0.5) == bool(face.label) for mask, face in zip(masks, sample.boxes, strict=True)]
+    assert len(right) > 40
+    assert np.mean(right) > 0.75
+
+
+def test_the_bundle_is_whole_and_small(workshop, capsys):
+    assert main(["bundle", "verify", str(workshop.bundle)]) == 0
+    answer = capsys.readouterr().out
+    assert answer.count("answered bit for bit") == 6
+    assert workshop.bundle.stat().st_size < 1_000_000
+    manifest = open_bundle(workshop.bundle).manifest
+    assert manifest.classifier.size_px == SIDE_PX
+    assert (manifest.finder.height_px, manifest.finder.width_px) == (96, 128)
+    assert set(manifest.members) == {"finder.tflite", "classifier.tflite", "MODEL_CARD.md"}
+    assert set(manifest.reference_histograms) == {"mask", "face_score", "brightness"}
+    assert manifest.report["classification"]["pictures"] == len(workshop.photographs())
+    assert manifest.training["parity"]["accuracy_int8"] > 0.5
+
+
+def contents(bundle: Path) -> dict[str, object]:
+    """Every member's bytes, and the manifest without the time it was made at."""
+    with zipfile.ZipFile(bundle) as archive:
+        found: dict[str, object] = {name: archive.read(name) for name in archive.namelist()}
+    manifest = json.loads(found["manifest.json"])
+    del manifest["made_at"]
+    del manifest["training"]["code"]  # a commit may come between
+    return found | {"manifest.json": manifest}
+
+
+def test_converting_again_gives_the_same_bundle_but_for_its_time(workshop, tmp_path, capsys):
+    assert main(["convert", *workshop.places, "--out", str(tmp_path)]) == 0
+    again = tmp_path / workshop.bundle.name
+    assert capsys.readouterr().out == f"{again}\n"
+    assert contents(again) == contents(workshop.bundle)
+
+
+def test_int8_that_strays_from_float_gives_no_bundle(workshop, tmp_path, monkeypatch, capsys):
+    """The gate, through the verb: a quantised network that says the opposite of the float one."""
+    quantise = convert.quantise
+
+    def reversed_if_classifier(network: keras.Model, batches):
+        if network.name == "finder":
+            return open_bundle(workshop.bundle).member("finder.tflite")
+        weights = network.get_weights()
+        opposite = networks.masknet(SIDE_PX)
+        opposite.set_weights([*weights[:-2], -weights[-2], -weights[-1]])  # the logit's, which come last
+        return quantise(opposite, batches)
+
+    monkeypatch.setattr(convert, "quantise", reversed_if_classifier)
+    assert main(["convert", *workshop.places, "--out", str(tmp_path)]) == 1
+    answer = capsys.readouterr()
+    assert answer.out == ""
+    assert "strays from float" in answer.err.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_baseline_converts_too_without_a_finder(workshop, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(parity, "MOST_ACCURACY_LOST", 1.0)  # hardly trained: pictures sit at the threshold
+    assert main(["convert", *workshop.places, "--architecture", "baseline_cnn", "--out", str(tmp_path)]) == 0
+    bundle = tmp_path / "baseline-cnn-0.1.0.maskwatch"
+    assert open_bundle(bundle).manifest.finder is None
+    photograph = str(workshop.photographs()[0])
+    capsys.readouterr()
+    assert main(["classify", "--json", "--bundle", str(bundle), photograph]) == 0
+    assert json.loads(capsys.readouterr().out)["faces"] == []
+    assert main(["detect", "--bundle", str(bundle), photograph]) == 3
+
+
+def check_record(record: dict[str, object], path: Path, labels: set[str]) -> None:
+    """The command line's contract, to the letter."""
+    image = read_image(path)
+    assert list(record) == ["path", "width", "height", "label", "score", "faces"]
+    assert (record["path"], record["width"], record["height"]) == (str(path), image.shape[1], image.shape[0])
+    assert record["label"] in labels
+    assert 0 <= record["score"] <= 1
+    for face in record["faces"]:
+        assert list(face) == ["box", "score", "label", "mask"]
+        xmin, ymin, xmax, ymax = face["box"]
+        assert 0 <= xmin <= xmax <= image.shape[1]
+        assert 0 <= ymin <= ymax <= image.shape[0]
+        assert face["label"] == ("with_mask" if face["mask"] >= 0.5 else "without_mask")
+
+
+def test_classify_answers_every_picture(workshop, capsys):
+    photographs = workshop.photographs()
+    assert main(["classify", "--json", "--bundle", str(workshop.bundle), *map(str, photographs)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(photographs)
+    for line, path in zip(lines, photographs, strict=True):
+        check_record(json.loads(line), path, {"with_mask", "without_mask"})
+
+
+def test_detect_finds_faces_in_a_folder(workshop, tmp_path, capsys):
+    scenes = workshop.data / "face-mask-detection" / "images"
+    words = ["detect", "--json", "--min-score", "0.02", "--save", str(tmp_path), "--bundle", str(workshop.bundle)]
+    assert main([*words, str(scenes)]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(records) == len(list(tmp_path.iterdir())) == 24
+    for record in records:
+        check_record(record, Path(record["path"]), {"with_mask", "without_mask", "no_face"})
+    assert sum(len(record["faces"]) for record in records) > 0
+
+
+def test_evaluate_reports_int8_and_float_side_by_side(workshop, tmp_path, capsys):
+    words = ["--bundle", str(workshop.bundle), "--keras", str(workshop.run), "--out", str(tmp_path / "report")]
+    assert main(["evaluate", "--data", str(workshop.data), *words]) == 0
+    report = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert set(report["pipelines"]) == {"masknet 0.1.0 int8", "run float"}
+    int8 = report["pipelines"]["masknet 0.1.0 int8"]
+    assert int8["classification"] == open_bundle(workshop.bundle).manifest.report["classification"]
+    for name in ("report.txt", "report.png", "mistakes.png"):
+        assert (tmp_path / "report" / name).stat().st_size > 0
+    assert "masknet 0.1.0 int8" in capsys.readouterr().out
+
+
+def test_data_boxes_uses_the_new_finder(workshop, tmp_path, capsys):
+    write_classification_set(tmp_path / "data" / "bare", 6, 5)
+    assert main(["data", "boxes", str(tmp_path / "data"), "--bundle", str(workshop.bundle)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'data' / 'bare' / 'faces.csv'}\n"
+    assert len(read_data(tmp_path / "data")) == 6
+
+
+def test_training_again_trains_nothing(workshop, capsys):
+    before = (workshop.run / "masknet" / "log.csv").read_bytes()
+    words = ["train", "classifier", *workshop.places, "--samples", "1600"]
+    assert main([*words, "--epochs", "4"]) == 0
+    assert capsys.readouterr().out == ""
+    assert (workshop.run / "masknet" / "log.csv").read_bytes() == before
+
+
+@pytest.mark.parametrize("change", [["--epochs", "5"], ["--seed", "7"]])
+def test_training_otherwise_in_a_finished_run_is_refused(workshop, change, capsys):
+    """Nothing was trained, and yet run.json was written over with a recipe that the network never saw."""
+    before = (workshop.run / "masknet" / "run.json").read_bytes()
+    words = ["train", "classifier", *workshop.places, "--samples", "1600", "--epochs", "4", *change]
+    assert main(words) == 3
+    assert "--run" in capsys.readouterr().err.splitlines()[-1]
+    assert (workshop.run / "masknet" / "run.json").read_bytes() == before
