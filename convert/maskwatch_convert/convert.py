@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +30,7 @@ from maskwatch_train.split import Split, data_identity
 
 from maskwatch_convert import calibration
 from maskwatch_convert.model_card import model_card
-from maskwatch_convert.operating_point import score_threshold
+from maskwatch_convert.operating_point import mask_threshold, score_threshold
 from maskwatch_convert.pack import write_bundle
 from maskwatch_convert.parity import MOST_ACCURACY_LOST, Parity, compare
 from maskwatch_convert.quantise import quantise, with_input_size
@@ -87,11 +87,8 @@ def convert_run(
     classifier = load_network(run_folder / architecture)
     quantised = _quantise(finder, classifier, split.train, seed)
 
+    quantised = _with_thresholds(quantised, split.validation, progress)
     validation = evaluate_pipeline(quantised.pipeline(), split.validation, progress("int8 on validation"))
-    if quantised.finder is not None:
-        chosen = score_threshold(validation, otherwise=quantised.finder.score_threshold)
-        quantised = replace(quantised, finder=replace(quantised.finder, score_threshold=chosen))
-        validation = evaluate_pipeline(quantised.pipeline(), split.validation, progress("int8 at its threshold"))
     specs = (quantised.finder, quantised.classifier)
     reference = evaluate_pipeline(
         keras_pipeline(finder, classifier, *specs), split.validation, progress("float on validation")
@@ -140,6 +137,19 @@ def _quantise(
     files[crop_spec.file] = quantise(classifier.network, lambda: calibration.classifier_batches(crops, crop_spec))
     calibrated_on += [sample.name for sample, _ in crops]
     return _Quantised(files, found, crop_spec, tuple(calibrated_on))
+
+
+def _with_thresholds(
+    quantised: _Quantised, samples: Sequence[Sample], progress: Callable[[str], Progress]
+) -> _Quantised:
+    """Choose the finder's threshold first, as it decides which face of a picture is judged, then the classifier's."""
+    if quantised.finder is not None:
+        found = evaluate_pipeline(quantised.pipeline(), samples, progress("threshold of faces"))
+        chosen = score_threshold(found, otherwise=quantised.finder.score_threshold)
+        quantised = replace(quantised, finder=replace(quantised.finder, score_threshold=chosen))
+    judged = evaluate_pipeline(quantised.pipeline(), samples, progress("threshold of masks"))
+    chosen = mask_threshold(judged, otherwise=quantised.classifier.threshold)
+    return replace(quantised, classifier=replace(quantised.classifier, threshold=chosen))
 
 
 def _training(

@@ -32,6 +32,10 @@ CORE_RATIO = 0.625
 RARE_WEIGHT = 3.0
 """How many times more often a badly worn mask is drawn: few pictures show one, and they are the hardest."""
 
+OCCLUDED_SHARE = 0.15
+CAMERA_SHARE = 0.8
+"""Shares of crops with a patch over them, and taken through a random door camera; the rest stay clear."""
+
 Progress = Callable[[Iterable[int], int], Iterable[int]]
 
 
@@ -108,13 +112,15 @@ def core(tile: Image, size_px: int) -> Image:
 
 def draw_crop(tile: Image, size_px: int, rng: Generator) -> Image:
     """A crop as a finder's imprecise box and a door camera would give it: size×size×3."""
-    scale = size_px / (TILE_PX * CORE_RATIO) * np.exp(rng.uniform(-0.22, 0.22))
+    scale = size_px / (TILE_PX * CORE_RATIO) * np.exp(rng.uniform(-0.3, 0.3))
     matrix = cv2.getRotationMatrix2D((TILE_PX / 2, TILE_PX / 2), rng.normal(0, 9), scale)
-    shift_px = rng.normal(0, 0.05, 2).clip(-0.12, 0.12) * size_px
+    shift_px = rng.normal(0, 0.08, 2).clip(-0.2, 0.2) * size_px
     matrix[:, 2] += np.asarray((size_px - TILE_PX) / 2 + shift_px)
     crop = cv2.warpAffine(tile, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     crop = flip(crop, rng)
-    return door_camera(occlude(crop, rng) if rng.random() < 0.15 else crop, rng)
+    if rng.random() < OCCLUDED_SHARE:
+        crop = occlude(crop, rng)
+    return door_camera(crop, rng) if rng.random() < CAMERA_SHARE else crop.astype(np.uint8, copy=False)
 
 
 class CropBatches(keras.utils.PyDataset):

@@ -53,7 +53,7 @@ class ClassifierRecipe:
 
     architecture: str = "masknet"
     size_px: int = 96
-    margin_ratio: float = 0.25
+    margin_ratio: float = 0.4
     batch_size: int = 64
     crops_per_epoch: int = 8192
     epochs: int = 40
