@@ -26,7 +26,7 @@ def score_threshold(validation: Evaluation, otherwise: float) -> float:
 
 
 def mask_threshold(validation: Evaluation, otherwise: float) -> float:
-    """The P(mask) at which the mean recall of both classes is best, three decimals; `otherwise` where a class is missing.
+    """The P(mask) at which the mean recall of both classes is best, to 0.001; `otherwise` where a class is missing.
 
     A missed bare face and a false alarm weigh alike, whatever the data hold more of. The threshold lies half-way
     between the best picture's probability and the next lower one; of equally good ones the middle one is taken.

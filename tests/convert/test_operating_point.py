@@ -47,10 +47,8 @@ def test_any_curve_gives_a_usable_threshold(rows):
 def verdicts(truth, mask) -> Evaluation:
     truth, mask = np.array(truth, np.int64), np.array(mask, np.float64)
     metrics = classification_metrics(truth, (mask >= 0.5).astype(np.int64), mask)
-    curves = {
-        label: precision_recall_curve(truth, mask, value)
-        for value, label in enumerate((Label.WITHOUT_MASK, Label.WITH_MASK))
-    }
+    labels = {Label.WITHOUT_MASK: 0, Label.WITH_MASK: 1}
+    curves = {label: precision_recall_curve(truth, mask, value) for label, value in labels.items()}
     return Evaluation(metrics, curves, {}, None, 0, (), {})
 
 
