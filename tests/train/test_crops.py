@@ -61,7 +61,7 @@ def face(height_px: float, label: int | None, name: str = "") -> LabelledBox:
     top=st.floats(0, 230),
     side=st.floats(24, 220),
     ratio=st.floats(0.6, 1.0),
-    margin_ratio=st.sampled_from([0.0, 0.25, 0.5]),
+    margin_ratio=st.sampled_from([0.0, 0.25, 0.4, 0.5]),
     size_px=st.sampled_from([64, 96, 128]),
 )
 def test_the_middle_of_a_face_tile_is_what_serving_cuts(left, top, side, ratio, margin_ratio, size_px):

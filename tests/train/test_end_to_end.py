@@ -21,6 +21,7 @@ from maskwatch.bundle import open_bundle
 from maskwatch.cli import main
 from maskwatch.images import read_image
 from maskwatch.pipeline import load_pipeline
+from maskwatch.types import Label
 from maskwatch_convert import convert, parity
 from maskwatch_train import crops, networks, recipes
 from maskwatch_train.index import CLASSIFICATION, read_data
@@ -42,6 +43,10 @@ class Workshop:
     @property
     def places(self) -> list[str]:
         return ["--data", str(self.data), "--run", str(self.run)]
+
+    @property
+    def threshold(self) -> float:
+        return open_bundle(self.bundle).manifest.classifier.threshold
 
     def photographs(self) -> list[Path]:
         return [sample.path for sample in load_split(self.data).test if sample.source == CLASSIFICATION]
@@ -102,7 +107,8 @@ def test_the_classifier_learnt_the_drawn_masks(workshop):
     right = []
     for sample in load_split(workshop.data).test:
         masks = classifier.faces(read_image(sample.path), [face.box for face in sample.boxes])
-        right += [(mask >= 0.5) == bool(face.label) for mask, face in zip(masks, sample.boxes, strict=True)]
+        said = [classifier.label(mask) is Label.WITH_MASK for mask in masks]
+        right += [answer == bool(face.label) for answer, face in zip(said, sample.boxes, strict=True)]
     assert len(right) > 40
     assert np.mean(right) > 0.75
 
@@ -170,8 +176,8 @@ def test_the_baseline_converts_too_without_a_finder(workshop, tmp_path, monkeypa
     assert main(["detect", "--bundle", str(bundle), photograph]) == 3
 
 
-def check_record(record: dict[str, object], path: Path, labels: set[str]) -> None:
-    """The command line's contract, to the letter."""
+def check_record(record: dict[str, object], path: Path, labels: set[str], threshold: float) -> None:
+    """The command line's contract, to the letter; faces are labelled at the bundle's own threshold."""
     image = read_image(path)
     assert list(record) == ["path", "width", "height", "label", "score", "faces"]
     assert (record["path"], record["width"], record["height"]) == (str(path), image.shape[1], image.shape[0])
@@ -182,7 +188,8 @@ def check_record(record: dict[str, object], path: Path, labels: set[str]) -> Non
         xmin, ymin, xmax, ymax = face["box"]
         assert 0 <= xmin <= xmax <= image.shape[1]
         assert 0 <= ymin <= ymax <= image.shape[0]
-        assert face["label"] == ("with_mask" if face["mask"] >= 0.5 else "without_mask")
+        if abs(face["mask"] - threshold) > 1e-4:  # as printed, it is rounded
+            assert face["label"] == ("with_mask" if face["mask"] > threshold else "without_mask")
 
 
 def test_classify_answers_every_picture(workshop, capsys):
@@ -191,7 +198,7 @@ def test_classify_answers_every_picture(workshop, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(photographs)
     for line, path in zip(lines, photographs, strict=True):
-        check_record(json.loads(line), path, {"with_mask", "without_mask"})
+        check_record(json.loads(line), path, {"with_mask", "without_mask"}, workshop.threshold)
 
 
 def test_detect_finds_faces_in_a_folder(workshop, tmp_path, capsys):
@@ -201,7 +208,7 @@ def test_detect_finds_faces_in_a_folder(workshop, tmp_path, capsys):
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(records) == len(list(tmp_path.iterdir())) == 24
     for record in records:
-        check_record(record, Path(record["path"]), {"with_mask", "without_mask", "no_face"})
+        check_record(record, Path(record["path"]), {"with_mask", "without_mask", "no_face"}, workshop.threshold)
     assert sum(len(record["faces"]) for record in records) > 0
 
 
