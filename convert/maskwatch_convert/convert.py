@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import logging
@@ -86,13 +87,13 @@ def convert_run(
     finder = None if architecture == WHOLE_PICTURE_CNN else load_network(run_folder / FINDER)
     classifier = load_network(run_folder / architecture)
     quantised = _quantise(finder, classifier, split.train, seed)
+    as_float = functools.partial(keras_pipeline, finder, classifier)
 
-    quantised = _with_thresholds(quantised, split.validation, progress)
-    validation = evaluate_pipeline(quantised.pipeline(), split.validation, progress("int8 on validation"))
+    # On the float networks, so that the gate below measures int8 at thresholds that were not fitted to it.
+    quantised = _with_thresholds(quantised, as_float, split.validation, progress)
     specs = (quantised.finder, quantised.classifier)
-    reference = evaluate_pipeline(
-        keras_pipeline(finder, classifier, *specs), split.validation, progress("float on validation")
-    )
+    reference = evaluate_pipeline(as_float(*specs), split.validation, progress("float on validation"))
+    validation = evaluate_pipeline(quantised.pipeline(), split.validation, progress("int8 on validation"))
     parity = compare(reference, validation)
     logger.info("%s", parity.text())
     if not parity.passed:
@@ -128,7 +129,8 @@ def _quantise(
     if finder is not None:
         spec = finder_spec(finder)
         scenes = calibration.finder_pictures(train, seed)
-        network = with_input_size(networks.finder, finder.network, spec.height_px, spec.width_px)
+        sized = with_input_size(networks.finder, finder.network, spec.height_px, spec.width_px)
+        network = networks.with_bounded_outputs(sized)
         files[spec.file] = quantise(network, lambda: calibration.finder_batches(scenes, spec))
         calibrated_on += [sample.name for sample in scenes]
         found = spec
@@ -140,16 +142,19 @@ def _quantise(
 
 
 def _with_thresholds(
-    quantised: _Quantised, samples: Sequence[Sample], progress: Callable[[str], Progress]
+    quantised: _Quantised,
+    pipeline: Callable[[FinderSpec | None, ClassifierSpec], Pipeline],
+    samples: Sequence[Sample],
+    progress: Callable[[str], Progress],
 ) -> _Quantised:
     """Choose the finder's threshold first, as it decides which face of a picture is judged, then the classifier's."""
-    if quantised.finder is not None:
-        found = evaluate_pipeline(quantised.pipeline(), samples, progress("threshold of faces"))
-        chosen = score_threshold(found, otherwise=quantised.finder.score_threshold)
-        quantised = replace(quantised, finder=replace(quantised.finder, score_threshold=chosen))
-    judged = evaluate_pipeline(quantised.pipeline(), samples, progress("threshold of masks"))
-    chosen = mask_threshold(judged, otherwise=quantised.classifier.threshold)
-    return replace(quantised, classifier=replace(quantised.classifier, threshold=chosen))
+    finder, classifier = quantised.finder, quantised.classifier
+    if finder is not None:
+        found = evaluate_pipeline(pipeline(finder, classifier), samples, progress("threshold of faces"))
+        finder = replace(finder, score_threshold=score_threshold(found, otherwise=finder.score_threshold))
+    judged = evaluate_pipeline(pipeline(finder, classifier), samples, progress("threshold of masks"))
+    classifier = replace(classifier, threshold=mask_threshold(judged, otherwise=classifier.threshold))
+    return replace(quantised, finder=finder, classifier=classifier)
 
 
 def _training(

@@ -92,7 +92,7 @@ class FaceFinder:
         found = []
         for edges, score in zip(mapping.boxes_to_picture(boxes[kept]) * to_high_resolution, scores[kept], strict=True):
             box = Box(*(float(edge) for edge in edges)).clipped(frame.width_px, frame.height_px)
-            if box.area > 0:
+            if min(box.width, box.height) >= 1:  # less is no face, and no box once printed
                 found.append(Detection(box, float(score)))
         return tuple(found)
 

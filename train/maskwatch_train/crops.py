@@ -29,7 +29,10 @@ TILE_PX = 160
 CORE_RATIO = 0.625
 """The share of a tile's side that the untouched crop takes, in its middle."""
 
-RARE_WEIGHT = 3.0
+SCENE_WEIGHT = 1.3
+"""How many times more often a face from a street scene is drawn: what a door sees is more like it than a portrait."""
+
+RARE_WEIGHT = 5.0
 """How many times more often a badly worn mask is drawn: few pictures show one, and they are the hardest."""
 
 OCCLUDED_SHARE = 0.15
@@ -155,8 +158,8 @@ def _weight(crop: Crop, recipe: ClassifierRecipe) -> float:
     """How often a crop is drawn, before the classes are balanced."""
     if crop.box is None:
         return recipe.whole_picture_share
-    clear = 0.7 if crop.sample.source == DETECTION else 1.0  # street scenes: small faces, many of them hard to tell
-    return (1 - recipe.whole_picture_share) * clear * (RARE_WEIGHT if crop.rare else 1.0)
+    scene = SCENE_WEIGHT if crop.sample.source == DETECTION else 1.0
+    return (1 - recipe.whole_picture_share) * scene * (RARE_WEIGHT if crop.rare else 1.0)
 
 
 class PlainCrops(keras.utils.PyDataset):

@@ -38,6 +38,11 @@ def _separable(x: keras.KerasTensor, filters: int, stride: int, name: str, kerne
     return layers.ReLU(6.0, name=f"{name}_relu")(x)
 
 
+LOWEST_LOGIT = -5.0
+LOWEST_LOG_DISTANCE, HIGHEST_LOG_DISTANCE = -3.0, 3.0
+"""What a finder that is to be quantised can say: a score from 0.007, an edge from 0.05 to 20 strides from its cell."""
+
+
 def baseline_cnn(size_px: int = 128) -> keras.Model:
     """The original method's sequential CNN: two convolutions with pooling, three dense layers, softmax of two classes.
 
@@ -124,3 +129,21 @@ def finder(
         "boxes": layers.Concatenate(axis=1, name="boxes")(boxes),
     }
     return keras.Model(inputs, outputs, name="finder")
+
+
+def with_bounded_outputs(finder: keras.Model) -> keras.Model:
+    """The same finder with its outputs cut off at the bounds above, for quantising.
+
+    Where there is no face the outputs run far out, and 256 even steps over their whole range would be too coarse for
+    those that matter. Each bound is a shifted ReLU or ReLU6, which the converter folds into the convolution before it.
+    """
+    bounded = {}
+    for name, lowest, highest in (
+        ("scores", LOWEST_LOGIT, None),
+        ("boxes", LOWEST_LOG_DISTANCE, HIGHEST_LOG_DISTANCE),
+    ):
+        levels = finder.get_layer(name).input
+        span = None if highest is None else highest - lowest
+        cut = [layers.ReLU(span)(level - lowest) for level in levels]
+        bounded[name] = layers.Concatenate(axis=1)(cut) + lowest
+    return keras.Model(finder.inputs, bounded, name="bounded_finder")

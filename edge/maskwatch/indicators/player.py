@@ -23,6 +23,9 @@ ALARM_LIMIT_SECONDS = 65.0
 JOIN_SECONDS = 1.0
 """A pin is written in microseconds; the daemon must be down within 2 s of a signal."""
 
+LAST_SET_SECONDS = 0.1
+"""After that, how long `close` waits for a write that is under way."""
+
 
 class Player:
     """Owns the outputs from its making to `close`, which leaves them off, as does any error in between.
@@ -47,6 +50,7 @@ class Player:
         self._playing: tuple[Pattern, float] | None = None  # a pattern and when it began; replaced as a whole
         self._shown = OFF
         self._fault: IndicatorError | None = None
+        self._setting = threading.Lock()  # held while outputs are set, so that nothing is set after `close`
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="indicator", daemon=True)
@@ -78,7 +82,12 @@ class Player:
         self._wake.set()
         if self._thread.ident is not None:
             self._thread.join(self._join_seconds)
-        self._outputs.close()
+        held = self._setting.acquire(timeout=LAST_SET_SECONDS)  # not for ever: outputs may hang
+        try:
+            self._outputs.close()
+        finally:
+            if held:
+                self._setting.release()
         if self._thread.is_alive():
             raise IndicatorError(f"the lights' thread did not end within {self._join_seconds:g} s; check them by eye")
         if self._fault is not None:
@@ -114,7 +123,8 @@ class Player:
         levels, remaining_s = step_at(pattern, elapsed_s)
         if elapsed_s >= self._alarm_limit_seconds:
             levels = replace(levels, buzzer=False)
-        if levels != self._shown:
-            self._outputs.set(levels)
-            self._shown = levels
+        with self._setting:
+            if levels != self._shown and not self._stopping.is_set():
+                self._outputs.set(levels)
+                self._shown = levels
         return remaining_s

@@ -213,3 +213,25 @@ def test_outputs_that_hang_are_an_error_after_a_bounded_wait():
         player.close()
     assert outputs.closed
     release.set()
+
+
+def test_a_thread_that_was_held_up_sets_nothing_after_the_lights_went_off():
+    """On a busy machine the thread once wrote a lit line after `close` had written the dark one."""
+    reached, go_on = threading.Event(), threading.Event()
+
+    def clock() -> float:
+        if threading.current_thread().name == "indicator":
+            reached.set()
+            assert go_on.wait(PATIENCE_S)
+        return 0.0
+
+    outputs = RecordOutputs(lambda: 0.0)
+    player = Player(outputs, clock=clock, join_seconds=0.01)
+    player.start()
+    player.show(verdict(Situation.ALL_MASKED))
+    assert reached.wait(PATIENCE_S)
+    with pytest.raises(IndicatorError, match="did not end"):
+        player.close()
+    go_on.set()
+    player.close()
+    assert [levels for _, levels in outputs.history] == [OFF]
