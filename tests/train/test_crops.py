@@ -14,6 +14,7 @@ from maskwatch.images import write_image
 from maskwatch.preprocess import crop_face, whole_picture
 from maskwatch.types import Box
 from maskwatch_train.crops import (
+    RARE_WEIGHT,
     TILE_PX,
     Crop,
     CropBatches,
@@ -197,7 +198,7 @@ def test_badly_worn_masks_are_drawn_more_often(tmp_path):
     crops = [Crop(sample, Box(0, 0, 20, 20), int(number < 10), rare=number >= 18) for number in range(20)]
     batches = CropBatches(crops, np.zeros((20, TILE_PX, TILE_PX, 3), np.uint8), RECIPE, seed=1)
     drawn = batches._chance
-    assert drawn[18] == pytest.approx(3 * drawn[17])
+    assert drawn[18] == pytest.approx(RARE_WEIGHT * drawn[17])
     assert drawn[10:].sum() == pytest.approx(drawn[:10].sum())
 
 
