@@ -10,6 +10,7 @@ help:  ## show this
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 demo: $(VENV)/demo.stamp  ## install the edge alone and watch it at work for 20 seconds
+	@mkdir -p demo-output
 	$(BIN)/maskwatch run --source demo --indicator console --seconds 20 --picture demo-output/demo.jpg
 
 test: $(VENV)/dev.stamp  ## install all and run the tests
