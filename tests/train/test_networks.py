@@ -82,3 +82,25 @@ def test_pixels_are_scaled_inside_the_network(name):
     scaled = network.get_layer("scale_pixels")(np.array([[[[0.0, 127.5, 255.0]]]], np.float32))
     low = 0 if name == "baseline_cnn" else -1
     assert np.asarray(scaled).ravel() == pytest.approx([low, (low + 1) / 2, 1])
+
+
+def test_bounded_outputs_are_the_finders_own_within_the_bounds():
+    finder = networks.finder(64, 96)
+    picture = np.random.default_rng(1).uniform(0, 255, (1, 64, 96, 3)).astype(np.float32)
+    plain = finder.predict_on_batch(picture)
+    bounded = networks.with_bounded_outputs(finder).predict_on_batch(picture)
+    scores = np.maximum(plain["scores"], networks.LOWEST_LOGIT)
+    boxes = plain["boxes"].clip(networks.LOWEST_LOG_DISTANCE, networks.HIGHEST_LOG_DISTANCE)
+    assert np.allclose(bounded["scores"], scores, atol=1e-4)
+    assert np.allclose(bounded["boxes"], boxes, atol=1e-4)
+
+
+def test_bounds_cut_off_what_runs_far_out():
+    finder = networks.finder(64, 96)
+    for layer in finder.layers:
+        if layer.name.startswith(("score8", "box8")) and layer.weights:
+            kernel, bias = layer.get_weights()
+            layer.set_weights([kernel, np.full_like(bias, -40.0 if layer.name == "score8" else 40.0)])
+    outputs = networks.with_bounded_outputs(finder).predict_on_batch(np.zeros((1, 64, 96, 3), np.float32))
+    assert outputs["scores"].min() == pytest.approx(networks.LOWEST_LOGIT)
+    assert outputs["boxes"].max() == pytest.approx(networks.HIGHEST_LOG_DISTANCE)

@@ -131,6 +131,17 @@ def finder(
     return keras.Model(inputs, outputs, name="finder")
 
 
+class _Shift(layers.Layer):
+    """Adds a constant. A layer, as names go into the converted file and must be the same each time."""
+
+    def __init__(self, offset: float, name: str) -> None:
+        super().__init__(name=name)
+        self._offset = offset
+
+    def call(self, x):
+        return x + self._offset
+
+
 def with_bounded_outputs(finder: keras.Model) -> keras.Model:
     """The same finder with its outputs cut off at the bounds above, for quantising.
 
@@ -142,8 +153,10 @@ def with_bounded_outputs(finder: keras.Model) -> keras.Model:
         ("scores", LOWEST_LOGIT, None),
         ("boxes", LOWEST_LOG_DISTANCE, HIGHEST_LOG_DISTANCE),
     ):
-        levels = finder.get_layer(name).input
         span = None if highest is None else highest - lowest
-        cut = [layers.ReLU(span)(level - lowest) for level in levels]
-        bounded[name] = layers.Concatenate(axis=1)(cut) + lowest
+        cut = [
+            layers.ReLU(span, name=f"{name}{stride}_bound")(_Shift(-lowest, name=f"{name}{stride}_up")(level))
+            for stride, level in zip(FINDER_STRIDES, finder.get_layer(name).input, strict=True)
+        ]
+        bounded[name] = _Shift(lowest, name=f"{name}_down")(layers.Concatenate(axis=1, name=f"{name}_bounded")(cut))
     return keras.Model(finder.inputs, bounded, name="bounded_finder")
