@@ -30,18 +30,29 @@ def flip(image: MatLike, rng: Generator) -> MatLike:
 
 
 def rotate_zoom_shift(
-    image: MatLike, rng: Generator, *, degrees: float = 15.0, zoom: float = 0.15, shift: float = 0.08
+    image: MatLike,
+    rng: Generator,
+    *,
+    size_px: int | None = None,
+    core_ratio: float = 1.0,
+    degrees: float = 9.0,
+    zoom: float = 0.3,
+    shift: float = 0.2,
 ) -> MatLike:
-    """Rotate, zoom and shift at once by random amounts within these bounds; new corners repeat the edge.
+    """Cut out a picture's middle, rotated, zoomed and shifted at random in one go; new corners repeat the edge.
 
-    `zoom` and `shift` are shares of the picture's side.
+    Without any of it the result is the middle `core_ratio` of each side, as `size_px` squared (None: the picture's own
+    size). `degrees` is the rotation's standard deviation; the zoom's logarithm lies evenly within ±`zoom`; the shift
+    has a standard deviation of 0.4 × `shift` and stays within ±`shift`, a share of the result's side.
     """
     height, width = image.shape[:2]
-    matrix = cv2.getRotationMatrix2D(
-        (width / 2, height / 2), rng.uniform(-degrees, degrees), np.exp(rng.uniform(-zoom, zoom))
-    )
-    matrix[:, 2] += rng.uniform(-shift, shift, 2) * np.array([width, height])
-    return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    wanted = np.array([width, height] if size_px is None else [size_px, size_px])
+    scale = wanted[0] / (width * core_ratio) * np.exp(rng.uniform(-zoom, zoom))
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), rng.normal(0, degrees), scale)
+    shift_px = rng.normal(0, 0.4 * shift, 2).clip(-shift, shift) * wanted
+    matrix[:, 2] += np.asarray((wanted - [width, height]) / 2 + shift_px)
+    size = (int(wanted[0]), int(wanted[1]))
+    return cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def exposure(image: MatLike, rng: Generator) -> MatLike:

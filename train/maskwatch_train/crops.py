@@ -19,7 +19,7 @@ from maskwatch.preprocess import crop_square, square_around
 from maskwatch.types import Box, Image
 from numpy.random import Generator
 
-from maskwatch_train.augment import door_camera, flip, occlude
+from maskwatch_train.augment import door_camera, flip, occlude, rotate_zoom_shift
 from maskwatch_train.index import DETECTION, Sample
 from maskwatch_train.recipes import ClassifierRecipe
 
@@ -116,11 +116,7 @@ def core(tile: Image, size_px: int) -> Image:
 
 def draw_crop(tile: Image, size_px: int, rng: Generator) -> Image:
     """A crop as a finder's imprecise box and a door camera would give it: size×size×3."""
-    scale = size_px / (TILE_PX * CORE_RATIO) * np.exp(rng.uniform(-0.3, 0.3))
-    matrix = cv2.getRotationMatrix2D((TILE_PX / 2, TILE_PX / 2), rng.normal(0, 9), scale)
-    shift_px = rng.normal(0, 0.08, 2).clip(-0.2, 0.2) * size_px
-    matrix[:, 2] += np.asarray((size_px - TILE_PX) / 2 + shift_px)
-    crop = cv2.warpAffine(tile, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    crop = rotate_zoom_shift(tile, rng, size_px=size_px, core_ratio=CORE_RATIO)
     crop = flip(crop, rng)
     if rng.random() < OCCLUDED_SHARE:
         crop = occlude(crop, rng)

@@ -132,7 +132,7 @@ def _confusion(axes: Axes, name: str, metrics: ClassificationMetrics) -> None:
 
 def _key_figures(axes: Axes, classified: Classified) -> None:
     """The figures of both labels as a small table, where the page has room beside the matrices."""
-    rows: list[list[str]] = [[""] + [textwrap.shorten(name, 22, placeholder="…") for name in classified]]
+    rows: list[list[str]] = [[""] + [textwrap.shorten(name, 28, placeholder="…") for name in classified]]
     for label, word in WORDS.items():
         scores = [getattr(metrics, label.value) for metrics in classified.values()]
         for key, figure in (("precision", "precision"), ("recall", "recall"), ("F1", "f1")):
@@ -145,11 +145,9 @@ def _key_figures(axes: Axes, classified: Classified) -> None:
         y = 0.93 - line * 0.105
         axes.text(0, y, name, fontsize=9, color=INK)
         for column, cell in enumerate(cells):
-            x, words = 1 - 0.25 * (len(cells) - 1 - column), "\n".join(textwrap.wrap(cell, 11)) if line == 0 else cell
-            weight = "bold" if line == 0 else "normal"
-            axes.text(
-                x, y, words, ha="right", va="baseline" if line else "bottom", fontsize=9, color=INK, weight=weight
-            )
+            x, words = 1 - 0.25 * (len(cells) - 1 - column), "\n".join(textwrap.wrap(cell, 10)) if line == 0 else cell
+            place, size, weight = ("baseline", 9.0, "normal") if line else ("bottom", 7.5, "bold")
+            axes.text(x, y, words, ha="right", va=place, color=INK, fontsize=size, weight=weight)
         axes.plot((0, 1), (y - 0.035, y - 0.035), color=RULE, linewidth=0.8, clip_on=False)
 
 
