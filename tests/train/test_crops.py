@@ -198,6 +198,7 @@ def test_badly_worn_masks_are_drawn_more_often(tmp_path):
     crops = [Crop(sample, Box(0, 0, 20, 20), int(number < 10), rare=number >= 18) for number in range(20)]
     batches = CropBatches(crops, np.zeros((20, TILE_PX, TILE_PX, 3), np.uint8), RECIPE, seed=1)
     drawn = batches._chance
+    assert RARE_WEIGHT > 1
     assert drawn[18] == pytest.approx(RARE_WEIGHT * drawn[17])
     assert drawn[10:].sum() == pytest.approx(drawn[:10].sum())
 

@@ -30,8 +30,7 @@ CORE_RATIO = 0.625
 """The share of a tile's side that the untouched crop takes, in its middle."""
 
 SCENE_WEIGHT = 0.7
-"""How often a face from a street scene is drawn, to once for a portrait: many are small and hard to tell; at 1.3, and
-badly worn masks at 5, the shipped recipe lost 1.5 points on validation crops."""
+"""How often a face from a street scene is drawn, to once for a portrait: many are small and hard to tell."""
 
 RARE_WEIGHT = 3.0
 """How many times more often a badly worn mask is drawn: few pictures show one, and they are the hardest."""

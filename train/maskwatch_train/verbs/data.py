@@ -55,10 +55,10 @@ def _inspect(args: argparse.Namespace) -> ExitCode:
 
     seed = DEFAULT_SEED if args.seed is None else args.seed
     inspection = inspect_data(args.folder, seed, default_cache())
-    print(json.dumps(inspection.as_dict()) if args.json else as_text(inspection))
-    if args.sheet is not None:
+    if args.sheet is not None:  # before the text, whose reader may go away: `… | head`
         draw_sheet(read_data(args.folder), args.sheet, seed)
         print(f"wrote {args.sheet}", file=sys.stderr)
+    print(json.dumps(inspection.as_dict()) if args.json else as_text(inspection))
     return ExitCode.DONE
 
 
