@@ -5,6 +5,7 @@ Each step is a plain function of an H×W×3 uint8 RGB picture and a generator, a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import cv2
@@ -20,8 +21,19 @@ def _bytes(values: MatLike) -> Image:
     return np.clip(values, 0, 255).astype(np.uint8)
 
 
+@functools.cache
+def _grain_field() -> MatLike:
+    """Normal noise that grain is cut from: drawing it anew for every picture would cost more than all other steps."""
+    return np.random.default_rng(0).standard_normal((768, 1024, 3), np.float32)
+
+
 def _grain(image: MatLike, deviation: float, rng: Generator) -> MatLike:
-    return np.multiply(rng.standard_normal(image.shape, np.float32), np.float32(deviation))
+    field = _grain_field()
+    height, width = image.shape[:2]
+    if height > field.shape[0] or width > field.shape[1]:
+        return rng.standard_normal(image.shape, np.float32) * np.float32(deviation)
+    top, left = (int(rng.integers(room + 1)) for room in (field.shape[0] - height, field.shape[1] - width))
+    return field[top : top + height, left : left + width] * np.float32(deviation * rng.choice((-1, 1)))
 
 
 def flip(image: MatLike, rng: Generator) -> MatLike:
@@ -117,13 +129,14 @@ def colour_cast(image: MatLike, rng: Generator) -> MatLike:
     gains = np.exp(rng.normal(0, 0.16, 3))
     if rng.random() < 0.25:  # sodium or warm LED light takes most of the blue away
         gains *= (1.15, 1.0, rng.uniform(0.35, 0.8))
-    return _bytes(image * gains.astype(np.float32))
+    levels = np.arange(256, dtype=np.float32)[:, None] * gains
+    return cv2.LUT(image, _bytes(levels)[None])
 
 
 def saturation(image: MatLike, rng: Generator) -> MatLike:
     """Paler or stronger colours."""
-    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None].astype(np.float32)
-    return _bytes(grey + (image - grey) * rng.uniform(0.2, 1.7))
+    share = rng.uniform(0.2, 1.7)
+    return cv2.addWeighted(image, share, greyscale(image, rng), 1 - share, 0)
 
 
 def greyscale(image: MatLike, rng: Generator) -> MatLike:

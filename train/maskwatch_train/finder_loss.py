@@ -15,9 +15,6 @@ from maskwatch_train.networks import FINDER_STRIDES
 CELLS_PER_FACE = 9
 """How many cells may learn one face at the most; more only where several are exactly as good as the last."""
 
-SCORE_POWER, OVERLAP_POWER = 0.5, 4.0
-"""Alignment of a cell with a face = score^0.5 × IoU^4: overlap decides, score breaks ties."""
-
 BOX_WEIGHT = 2.0
 
 
@@ -42,6 +39,7 @@ def assign(scores, predicted, faces, valid, centres, strides):
     """Which face each cell learns, and how strongly.
 
     Takes scores B×N (probabilities), predicted boxes B×N×4, faces B×M×4 with their mask B×M, and the cell grid.
+    Alignment of a cell with a face = score^0.5 × IoU^4: overlap decides, score breaks ties.
     Returns the face's index B×N and the target score B×N: 0 for background, else the alignment, scaled so that a face's
     best cell has the IoU that the face's best cell reaches.
     """
@@ -52,7 +50,7 @@ def assign(scores, predicted, faces, valid, centres, strides):
     # A cell may learn a face when its centre lies in the face, or next to it where the face is smaller than the cell.
     reach = ops.maximum(half[:, :, None, :], 0.75 * strides[None, None, :, None])
     candidate = ops.cast(ops.all(away < reach, axis=-1), "float32") * ops.cast(valid[:, :, None], "float32")
-    alignment = candidate * (scores[:, None, :] ** SCORE_POWER * iou**OVERLAP_POWER + 1e-9)
+    alignment = candidate * (ops.sqrt(scores)[:, None, :] * ops.square(ops.square(iou)) + 1e-9)
     weakest = ops.top_k(alignment, CELLS_PER_FACE)[0][..., -1:]
     alignment = ops.where((alignment >= weakest) & (alignment > 0), alignment, 0.0)
     # A cell that several faces want goes to the one it overlaps most.

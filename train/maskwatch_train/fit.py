@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import math
 from pathlib import Path
@@ -61,6 +62,13 @@ class _TellEpoch(keras.callbacks.Callback):
         self._batches.epoch = epoch
 
 
+def _tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
+    """Curves for TensorBoard, where TensorFlow is there to write them, whatever backend trains."""
+    if importlib.util.find_spec("tensorflow") is None:
+        return []
+    return [keras.callbacks.TensorBoard(folder, write_graph=False)]
+
+
 def adam(learning_rate: float, steps: int, weight_decay: float, last_share: float = 0.01) -> keras.optimizers.Optimizer:
     """AdamW (Loshchilov & Hutter 2019), warmed up over the first 3 % of the steps; norms and biases do not decay."""
     schedule = WarmupCosine(learning_rate, steps, max(1, steps // 33), last_share)
@@ -80,7 +88,8 @@ def fit(
 ) -> None:
     """Train a compiled model to its last epoch, going on from the checkpoint in `folder` where there is one.
 
-    Leaves `weights.weights.h5` (the finished weights; training is not repeated while it exists) and `log.csv` there.
+    Leaves `weights.weights.h5` (the finished weights; training is not repeated while it exists), `log.csv` and, where
+    TensorFlow is there to write it, `tensorboard/` there.
 
     Raises:
         FindingError: the loss became NaN or infinite.
@@ -103,6 +112,7 @@ def fit(
             _RefuseNaN(),
             keras.callbacks.BackupAndRestore(folder / "checkpoint", double_checkpoint=True, delete_checkpoint=False),
             keras.callbacks.CSVLogger(folder / "log.csv", append=True),
+            *_tensorboard(folder / "tensorboard"),
         ],
     )
     unfinished = folder / "unfinished.weights.h5"

@@ -17,7 +17,9 @@ from maskwatch_train.recipes import ClassifierRecipe
 
 def build_classifier(recipe: ClassifierRecipe) -> keras.Model:
     """The recipe's network, untrained."""
-    return {"masknet": networks.masknet, "baseline_cnn": networks.baseline_cnn}[recipe.architecture](recipe.size_px)
+    if recipe.architecture == "baseline_cnn":
+        return networks.baseline_cnn(recipe.size_px)
+    return networks.masknet(recipe.size_px, recipe.widths)
 
 
 def fit_classifier(

@@ -36,7 +36,7 @@ def fit_finder(
     if not any(sample.boxes for sample in train):
         raise DataError("training a finder needs face boxes: fetch the detection set with `maskwatch data fetch`")
     keras.utils.set_random_seed(seed)
-    network = networks.finder()
+    network = networks.finder(widths=recipe.widths, neck=recipe.neck)
     for number, stage in enumerate(recipe.stages):
         trainer = FinderTrainer(network, stage.height_px, stage.width_px)
         trainer.build((None, stage.height_px, stage.width_px, 3))

@@ -12,12 +12,12 @@ DEFAULT_SEED = 2020
 class SceneRecipe:
     """How scenes are drawn. Shares are probabilities; heights are in pixels of the network's input."""
 
-    height_px: int = 256
-    width_px: int = 320
+    height_px: int = 320
+    width_px: int = 416
     letterboxed_share: float = 0.35
     mosaic_share: float = 0.3
     lowest_face_px: float = 9.0
-    tallest_face_px: float = 230.0
+    tallest_face_px: float = 290.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,12 @@ class Stage:
 class FinderRecipe:
     """How the face finder is trained: small scenes first, where an epoch is cheap, then the size that serves."""
 
+    widths: tuple[int, ...] = (32, 64, 96, 128)
+    neck: int = 64
     scenes_per_epoch: int = 4096
     stages: tuple[Stage, ...] = (
-        Stage(160, 192, 32, epochs=20, learning_rate=4e-3, last_share=0.3),
-        Stage(256, 320, 16, epochs=24, learning_rate=1.5e-3),
+        Stage(160, 208, 32, epochs=20, learning_rate=4e-3, last_share=0.4),
+        Stage(320, 416, 16, epochs=32, learning_rate=2e-3),
     )
     weight_decay: float = 1e-3
     most_faces: int = 48
@@ -52,7 +54,8 @@ class ClassifierRecipe:
     """How a mask classifier is trained. `whole_pictures` alone is the original method, which knows no faces."""
 
     architecture: str = "masknet"
-    size_px: int = 96
+    size_px: int = 112
+    widths: tuple[int, ...] = (48, 96, 128, 160)
     margin_ratio: float = 0.4
     batch_size: int = 64
     crops_per_epoch: int = 8192
@@ -68,6 +71,7 @@ class ClassifierRecipe:
 BASELINE = ClassifierRecipe(
     architecture="baseline_cnn",
     size_px=128,
+    widths=(),
     crops_per_epoch=4096,
     epochs=20,
     learning_rate=1e-3,

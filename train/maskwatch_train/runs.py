@@ -47,15 +47,17 @@ def code_identity() -> dict[str, str]:
     return {"version": version("maskwatch"), "commit": commit or "unknown", "python": platform.python_version()}
 
 
-def save_network(folder: Path, network: keras.Model, recipe: Any, *, seed: int, data: dict[str, Any]) -> None:
-    """Write a trained network and what it was trained from."""
+def save_network(
+    folder: Path, network: keras.Model, recipe: Any, *, seed: int, data: dict[str, Any], code: dict[str, str]
+) -> None:
+    """Write a trained network and what it was trained from; `code` is the `code_identity` when training began."""
     import keras
 
     identity = {
         "recipe": dataclasses.asdict(recipe),
         "seed": seed,
         "data": data,
-        "code": code_identity() | {"keras": keras.__version__},
+        "code": code | {"keras": keras.__version__, "backend": keras.backend.backend()},
     }
     unfinished = folder / f"unfinished.{NETWORK_FILE}"
     network.save(unfinished)

@@ -61,7 +61,7 @@ def _train_finder(args: argparse.Namespace) -> None:
     from maskwatch_train.fit_finder import fit_finder
     from maskwatch_train.index import DETECTION
     from maskwatch_train.recipes import FinderRecipe
-    from maskwatch_train.runs import FINDER, check_same_run, save_network
+    from maskwatch_train.runs import FINDER, check_same_run, code_identity, save_network
     from maskwatch_train.split import data_identity, default_cache, load_split
 
     split = load_split(args.data, args.seed, default_cache(), args.faces)
@@ -74,8 +74,9 @@ def _train_finder(args: argparse.Namespace) -> None:
     folder = args.run_folder / FINDER
     data = {"train": data_identity(split.train)}
     check_same_run(folder, recipe, seed=args.seed, data=data)
+    code = code_identity()  # now: the code may have moved on by the time training ends
     network = fit_finder(split.train, scenes or split.validation, folder, recipe, seed=args.seed)
-    save_network(folder, network, recipe, seed=args.seed, data=data)
+    save_network(folder, network, recipe, seed=args.seed, data=data, code=code)
     print(f"the finder is in {folder}", file=sys.stderr)
 
 
@@ -84,7 +85,7 @@ def _train_classifier(args: argparse.Namespace) -> None:
 
     from maskwatch_train.fit_classifier import fit_classifier
     from maskwatch_train.recipes import CLASSIFIERS
-    from maskwatch_train.runs import check_same_run, save_network
+    from maskwatch_train.runs import check_same_run, code_identity, save_network
     from maskwatch_train.split import data_identity, default_cache, load_split
 
     split = load_split(args.data, args.seed, default_cache(), args.faces)
@@ -96,9 +97,10 @@ def _train_classifier(args: argparse.Namespace) -> None:
     folder = args.run_folder / args.architecture
     data = {"train": data_identity(split.train)}
     check_same_run(folder, recipe, seed=args.seed, data=data)
+    code = code_identity()  # now: the code may have moved on by the time training ends
     network = fit_classifier(
         split.train, split.validation, folder, args.run_folder / "tiles", recipe,
         seed=args.seed, progress=lambda items, total: tqdm(items, total=total, desc="cut faces", file=sys.stderr),
     )  # fmt: skip
-    save_network(folder, network, recipe, seed=args.seed, data=data)
+    save_network(folder, network, recipe, seed=args.seed, data=data, code=code)
     print(f"the classifier {args.architecture} is in {folder}", file=sys.stderr)
