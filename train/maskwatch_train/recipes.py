@@ -40,7 +40,7 @@ class FinderRecipe:
     neck: int = 64
     scenes_per_epoch: int = 4096
     stages: tuple[Stage, ...] = (
-        Stage(160, 208, 32, epochs=20, learning_rate=4e-3, last_share=0.4),
+        Stage(160, 192, 32, epochs=20, learning_rate=4e-3, last_share=0.4),
         Stage(320, 416, 16, epochs=32, learning_rate=2e-3),
     )
     weight_decay: float = 1e-3
