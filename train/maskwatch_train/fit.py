@@ -63,8 +63,8 @@ class _TellEpoch(keras.callbacks.Callback):
 
 
 def _tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
-    """Curves for TensorBoard, where TensorFlow is there to write them, whatever backend trains."""
-    if importlib.util.find_spec("tensorflow") is None:
+    """Curves for TensorBoard, where it and TensorFlow are there to write them, whatever backend trains."""
+    if not all(map(importlib.util.find_spec, ("tensorflow", "tensorboard"))):
         return []
     return [keras.callbacks.TensorBoard(folder, write_graph=False)]
 
@@ -89,7 +89,7 @@ def fit(
     """Train a compiled model to its last epoch, going on from the checkpoint in `folder` where there is one.
 
     Leaves `weights.weights.h5` (the finished weights; training is not repeated while it exists), `log.csv` and, where
-    TensorFlow is there to write it, `tensorboard/` there.
+    TensorBoard is installed, `tensorboard/` there.
 
     Raises:
         FindingError: the loss became NaN or infinite.
