@@ -2,10 +2,13 @@
 
 `finder` (24×32 in, int8) has two outputs, which the converter stores in another order than the signature's.
 `classifier_*` (16×16 in) are one network with one logit, three times: int8, uint8 and float32 in and out.
+`operators`, `two_inputs`, `any_size` and `failing` (8×8 in, float32) are what others may hand to us: one operator of
+each kind that is counted, with outputs of odd shapes and types; two pictures in; no fixed size; an index out of bounds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from maskwatch.golden import make_golden
@@ -17,7 +20,7 @@ DATA = Path(__file__).parent / "data"
 
 
 def tiny_model(name: str) -> bytes:
-    """`finder`, `classifier_int8`, `classifier_uint8` or `classifier_float32`."""
+    """One of those above: `finder`, `classifier_int8`, `operators`, …"""
     return (DATA / f"tiny_{name}.tflite").read_bytes()
 
 
@@ -100,5 +103,39 @@ def _make_models() -> None:
         (DATA / f"tiny_classifier_{kind}.tflite").write_bytes(convert(classifier, kind))
 
 
+def _make_models_of_others() -> None:
+    import numpy as np
+    import tensorflow as tf
+
+    random = np.random.default_rng(7)
+
+    def weights(*shape: int) -> np.ndarray:
+        return random.normal(size=shape).astype(np.float32)
+
+    def picture(height_px: int | None, width_px: int | None) -> tf.TensorSpec:
+        return tf.TensorSpec((1, height_px, width_px, 3), tf.float32)
+
+    def write(name: str, function: Callable[..., object], *inputs: tf.TensorSpec) -> None:
+        concrete = tf.function(function, input_signature=inputs).get_concrete_function()
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
+        (DATA / f"tiny_{name}.tflite").write_bytes(converter.convert())
+
+    def operators(values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        values = tf.nn.depthwise_conv2d(values, weights(3, 3, 3, 2), (1, 2, 2, 1), "SAME")
+        values = tf.nn.conv2d(values, weights(3, 3, 3, 4), 1, "SAME")  # 3 of the 6 channels at a time: two groups
+        values = tf.nn.conv2d_transpose(values, weights(2, 2, 5, 4), (1, 8, 8, 5), 2)
+        values = tf.reshape(values, (64, 5)) @ weights(5, 7)
+        return values, tf.argmax(values, axis=0)
+
+    def failing(values: tf.Tensor) -> tf.Tensor:
+        return tf.gather(tf.nn.relu(values) * 2, tf.cast(values[0, 0, :2, 0] + 1000, tf.int32), axis=1)
+
+    write("operators", operators, picture(8, 8))
+    write("two_inputs", lambda left, right: left + right, picture(8, 8), picture(8, 8))
+    write("any_size", lambda values: tf.nn.relu(values) * 2, picture(None, None))
+    write("failing", failing, picture(8, 8))
+
+
 if __name__ == "__main__":
     _make_models()
+    _make_models_of_others()

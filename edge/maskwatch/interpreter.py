@@ -17,9 +17,16 @@ from maskwatch.quiet import quiet_decoders
 Raw = npt.NDArray[Any]
 """A tensor as the model stores it: int8, uint8 or float32."""
 
+Shape = tuple[int, ...]
+
+Operator = tuple[str, tuple[Shape, ...], tuple[Shape, ...]]
+"""One step of a model: its name in TFLite (`CONV_2D`), and the shapes of its inputs and of its outputs, in order."""
+
 RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
 """Modules that offer `Interpreter`, best first. tflite-runtime 2.14 leaves int8 models to other kernels than XNNPACK on
 x86-64, so it is refused there."""
+
+_DELEGATE = "DELEGATE"
 
 
 class Network(Protocol):
@@ -34,7 +41,7 @@ class _Tensor:
     """One input or output of a model: real value = (stored value − zero_point) × scale; scale 0 for float tensors."""
 
     index: int
-    shape: tuple[int, ...]
+    shape: Shape
     dtype: np.dtype[Any]
     scale: float
     zero_point: int
@@ -44,18 +51,14 @@ class _Tensor:
         return real if self.dtype.kind == "f" else (real - np.float32(self.zero_point)) * np.float32(self.scale)
 
 
-class TFLiteNetwork:
-    """A TFLite model with one picture as its input; int8, uint8 or float32 in and out.
-
-    Outputs come in the order of the signature's names (Keras: `output_0`, `output_1`, …), which the converter may store
-    in another order. Every result is the caller's own copy. Not for use by two threads at a time.
-    """
+class PictureModel:
+    """A TFLite model with one picture as its input (int8, uint8, float32) and any outputs: to time it and to count."""
 
     def __init__(self, model: bytes, threads: int = 1) -> None:
-        """Load a model and check that it can be served.
+        """Load a model.
 
-        Raises BundleError where the model cannot be read or has other inputs than one picture, and RuntimeMissingError
-        where no runtime is installed or XNNPACK is off: other kernels give other int8 results.
+        Raises BundleError where the model cannot be read or has other inputs than one picture of a fixed size, and
+        RuntimeMissingError where no runtime is installed or XNNPACK is off: other kernels give other int8 results.
         """
         runtime = load_runtime()
         with quiet_decoders():  # "INFO: Created TensorFlow Lite XNNPACK delegate" has no setting to turn it off
@@ -66,7 +69,7 @@ class TFLiteNetwork:
                 raise BundleError(f"not a TFLite model that this runtime can run: {_one_line(error)}") from error
         # The runtime offers no public way to ask; a delegate shows as one more operator, appended to the model's own.
         operators = [operator["op_name"] for operator in self._interpreter._get_ops_details()]
-        if "DELEGATE" not in operators:
+        if _DELEGATE not in operators:
             raise RuntimeMissingError(
                 f"{runtime.__name__.partition('.')[0]} runs this model without XNNPACK, so its results would "
                 "differ from those the model was tested with: install ai-edge-litert on a 64-bit system"
@@ -77,16 +80,61 @@ class TFLiteNetwork:
         self._input = _tensor(inputs[0])
         if len(self._input.shape) != 4 or self._input.shape[0] != 1 or self._input.shape[3] != 3:
             raise BundleError(f"the model's input is {self._input.shape}, must be (1, height, width, 3)")
-        self._outputs = tuple(_tensor(details) for details in _ordered_outputs(self._interpreter))
-        for output in self._outputs:
-            if output.shape[:1] != (1,):
-                raise BundleError(f"the model has an output of shape {output.shape}, must be (1, ...)")
+        if -1 in inputs[0]["shape_signature"][1:]:
+            raise BundleError("the model's input has no fixed size; convert it with a fixed height and width")
 
     @property
     def input_shape(self) -> tuple[int, int, int, int]:
         """The input's shape: 1, height, width, channels."""
         _, height, width, channels = self._input.shape
         return 1, height, width, channels
+
+    def operators(self) -> tuple[Operator, ...]:
+        """The model's own operators, in the order they run in; an optional input that is left out has the shape ()."""
+        shapes = {
+            int(tensor["index"]): tuple(int(size) for size in tensor["shape"])
+            for tensor in self._interpreter.get_tensor_details()
+        }
+
+        def of(indexes: npt.NDArray[np.int32]) -> tuple[Shape, ...]:
+            return tuple(shapes.get(int(index), ()) for index in indexes)
+
+        # What a delegate runs stays listed, so the delegate itself would count it twice.
+        return tuple(
+            (operator["op_name"], of(operator["inputs"]), of(operator["outputs"]))
+            for operator in self._interpreter._get_ops_details()
+            if operator["op_name"] != _DELEGATE
+        )
+
+    def set_picture(self, picture: npt.NDArray[np.uint8]) -> None:
+        """Make an H×W×3 uint8 RGB picture of the input's size what `invoke` runs on."""
+        self._interpreter.set_tensor(self._input.index, self._as_input(picture[None]))
+
+    def invoke(self) -> None:
+        """Run the model; its outputs stay inside. Raises BundleError where the model fails on this picture."""
+        try:
+            self._interpreter.invoke()
+        except (ValueError, RuntimeError) as error:
+            raise BundleError(f"the model fails while it runs: {_one_line(error)}") from error
+
+    def _as_input(self, batch: npt.NDArray[np.uint8]) -> Raw:
+        return quantise(batch, self._input.scale, self._input.zero_point, self._input.dtype)
+
+
+class TFLiteNetwork(PictureModel):
+    """A TFLite model with one picture as its input; int8, uint8 or float32 in and out.
+
+    Outputs come in the order of the signature's names (Keras: `output_0`, `output_1`, …), which the converter may store
+    in another order. Every result is the caller's own copy. Not for use by two threads at a time.
+    """
+
+    def __init__(self, model: bytes, threads: int = 1) -> None:
+        """Load a model and check that it can be served. Raises as `PictureModel` does, for its outputs too."""
+        super().__init__(model, threads)
+        self._outputs = tuple(_tensor(details) for details in _ordered_outputs(self._interpreter))
+        for output in self._outputs:
+            if output.shape[:1] != (1,):
+                raise BundleError(f"the model has an output of shape {output.shape}, must be (1, ...)")
 
     def __call__(self, batch: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], ...]:
         """Run N×H×W×3 uint8 RGB pictures, one after the other. Returns float32 outputs, each N×rest."""
@@ -99,7 +147,7 @@ class TFLiteNetwork:
             raise ValueError(f"batch is {batch.dtype} {batch.shape}, must be uint8 (N, {self._input.shape[1:]})")
         if len(batch) == 0:
             return tuple(np.empty((0, *output.shape[1:]), output.dtype) for output in self._outputs)
-        values = quantise(batch, self._input.scale, self._input.zero_point, self._input.dtype)
+        values = self._as_input(batch)
         rows = [self._run_one(values[index : index + 1]) for index in range(len(values))]
         return rows[0] if len(rows) == 1 else tuple(np.concatenate(column) for column in zip(*rows, strict=True))
 

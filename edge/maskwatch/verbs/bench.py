@@ -6,20 +6,34 @@ import argparse
 import json
 import platform
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskwatch.errors import ExitCode
+from maskwatch.verbs.plain import one_line
 
 if TYPE_CHECKING:
-    from maskwatch.bench import Timing
+    from maskwatch.bench import Comparison, Cost, OtherModel, Spread, Timing
     from maskwatch.bundle import Bundle
     from maskwatch.footprint import Footprint
     from maskwatch.types import Image
 
 HELP = "time the pipeline on this machine, and measure the daemon's memory and its start"
-EXAMPLE = "  maskwatch bench --repeat 200 --json"
+EXAMPLE = """\
+  maskwatch bench --repeat 200 --json
+  maskwatch bench --against other-detector.tflite   # its time, bytes and arithmetic beside ours"""
+
+
+class _Once(argparse.Action):
+    """An option of which a second one is a mistake, not a correction."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option: str | None = None
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            raise argparse.ArgumentError(self, "give it once")
+        setattr(namespace, self.dest, values)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,27 +41,67 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", type=Path, metavar="FILE", help="model bundle (default: the built-in one)")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="what to look at (default: the demo's portrait)")
     parser.add_argument("--repeat", type=_count, default=100, metavar="N", help="rounds to time (default: 100)")
+    parser.add_argument(
+        "--against",
+        type=Path,
+        action=_Once,
+        metavar="FILE",
+        help="any TFLite file that takes one picture, to be timed in turns with the bundle's networks",
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def run(args: argparse.Namespace) -> ExitCode:
     """Time the pipeline, then start and stop a daemon; print a table or one JSON object."""
-    from maskwatch.bench import camera_frame, time_pipeline
+    from maskwatch.bench import camera_frame, compare, network_costs, open_model, time_pipeline
     from maskwatch.footprint import measure_daemon
     from maskwatch.images import read_image
     from maskwatch.verbs.pictures import chosen_bundle
 
     bundle = chosen_bundle(args.bundle)
-    picture = _demo_picture() if args.picture is None else read_image(args.picture)
-    timing = time_pipeline(bundle, camera_frame(picture), args.repeat)
+    other = None if args.against is None else open_model(args.against)
+    frame = camera_frame(_demo_picture() if args.picture is None else read_image(args.picture))
+    costs = network_costs(bundle)
+    timing = time_pipeline(bundle, frame, args.repeat)
+    against = None if other is None else (other, compare(bundle, other, frame, args.repeat))
     footprint = measure_daemon(bundle.path)
     shown = "the demo's portrait" if args.picture is None else str(args.picture)
+    results = _Results(bundle, shown, costs, timing, against, footprint)
     if args.json:
-        print(json.dumps(_record(bundle, shown, timing, footprint), ensure_ascii=False))
+        print(json.dumps(_record(results)))
     else:
-        for line in _table(bundle, shown, timing, footprint):
+        for line in _table(results):
             print(line)
     return ExitCode.DONE
+
+
+@dataclass(frozen=True, slots=True)
+class _Results:
+    """All that is printed, in one shape or the other."""
+
+    bundle: Bundle
+    picture: str
+    costs: dict[str, Cost]
+    timing: Timing
+    against: tuple[OtherModel, Comparison] | None
+    footprint: Footprint
+
+    @property
+    def bundle_name(self) -> str:
+        return f"{self.bundle.manifest.name} {self.bundle.manifest.version}"
+
+    @property
+    def faces(self) -> str:
+        return f"{self.timing.faces} face{'' if self.timing.faces == 1 else 's'}"
+
+    @property
+    def frame_cost(self) -> Cost:
+        """Both networks' bytes; one finder pass, and one classifier pass a face."""
+        from maskwatch.bench import Cost
+
+        finder, classifier = self.costs.values()
+        multiply_accumulates = finder.multiply_accumulates + self.timing.faces * classifier.multiply_accumulates
+        return Cost(finder.file_bytes + classifier.file_bytes, multiply_accumulates)
 
 
 def _demo_picture() -> Image:
@@ -63,39 +117,65 @@ def _demo_picture() -> Image:
     return frame.image
 
 
-def _record(bundle: Bundle, picture: str, timing: Timing, footprint: Footprint) -> dict[str, object]:
+def _record(results: _Results) -> dict[str, object]:
     """All figures under keys whose names carry the units."""
     from maskwatch.bench import HEIGHT_PX, WIDTH_PX
 
-    return {
+    timing = results.timing
+    record: dict[str, object] = {
         "machine": platform.machine(),
-        "bundle": f"{bundle.manifest.name} {bundle.manifest.version}",
-        "bundle_bytes": bundle.size_bytes,
-        "network_bytes": _network_bytes(bundle),
-        "picture": picture,
+        "bundle": results.bundle_name,
+        "bundle_bytes": results.bundle.size_bytes,
+        "network_bytes": {file: cost.file_bytes for file, cost in results.costs.items()},
+        "network_multiply_accumulates": {file: cost.multiply_accumulates for file, cost in results.costs.items()},
+        "frame_multiply_accumulates": results.frame_cost.multiply_accumulates,
+        "picture": results.picture,
         "width": WIDTH_PX,
         "height": HEIGHT_PX,
         "faces": timing.faces,
         "rounds": timing.rounds,
         "threads": 1,
         "stages": {name.replace(" ", "_"): asdict(spread) for name, spread in timing.spreads.items()},
-        "daemon": asdict(footprint),
+        "daemon": asdict(results.footprint),
     }
+    if results.against is not None:
+        other, comparison = results.against
+        record["against"] = {
+            "path": str(other.path),
+            "width_px": other.model.input_shape[2],
+            "height_px": other.model.input_shape[1],
+            "network_bytes": other.cost.file_bytes,
+            "network_multiply_accumulates": other.cost.multiply_accumulates,
+            "finder_network": asdict(comparison.finder),
+            "classifier_network": asdict(comparison.classifier),
+            "finder_and_classifier": asdict(comparison.both),
+            "other_network": asdict(comparison.other),
+            "time_ratio": asdict(comparison.ratio),
+        }
+    return record
 
 
-def _table(bundle: Bundle, picture: str, timing: Timing, footprint: Footprint) -> Iterator[str]:
+def _table(results: _Results) -> Iterator[str]:
     from maskwatch.bench import HEIGHT_PX, WHOLE, WIDTH_PX
 
-    faces = f"{timing.faces} face{'' if timing.faces == 1 else 's'}"
-    yield f"{picture}, {WIDTH_PX}×{HEIGHT_PX}, {faces}, 1 thread, {timing.rounds} rounds, {platform.machine()}"
+    timing, footprint = results.timing, results.footprint
+    picture = f"{one_line(results.picture)}, {WIDTH_PX}×{HEIGHT_PX}"
+    yield f"{picture}, {results.faces}, 1 thread, {timing.rounds} rounds, {platform.machine()}"
     yield f"{'milliseconds':22}{'median':>9}{'p10':>9}{'p90':>9}"
     for name, spread in timing.spreads.items():
-        indented = name if name == WHOLE else f"  {name}"
-        yield f"{indented:22}{spread.median_ms:9.2f}{spread.p10_ms:9.2f}{spread.p90_ms:9.2f}"
-    yield f"{'bytes':22}"
-    for name, size_bytes in _network_bytes(bundle).items():
-        yield f"  {name:20}{size_bytes:9,}"
-    yield f"  {f'{bundle.manifest.name} {bundle.manifest.version}':20}{bundle.size_bytes:9,}"
+        yield _row(name if name == WHOLE else f"  {name}", spread)
+    if results.against is not None:
+        other, comparison = results.against
+        _, height_px, width_px, _ = other.model.input_shape
+        name = one_line(other.path.name)
+        yield f"in turns with {name}, {width_px}×{height_px}"
+        yield _row("finder + classifier", comparison.both)
+        yield _row("  finder network", comparison.finder)
+        yield _row("  classifier network", comparison.classifier)
+        yield _row("the other network", comparison.other)
+        ratio = comparison.ratio
+        yield f"{'ratio to the other':22}{ratio.median_ratio:9.3f}{ratio.p10_ratio:9.3f}{ratio.p90_ratio:9.3f}"
+    yield from _cost_table(results)
     yield "daemon on the demo source"
     yield f"  {'to first verdict':20}{footprint.first_verdict_seconds:9.2f} s"
     yield f"  {'to stop':20}{footprint.stop_seconds:9.2f} s"
@@ -103,10 +183,20 @@ def _table(bundle: Bundle, picture: str, timing: Timing, footprint: Footprint) -
     yield f"  {'peak memory':20}{footprint.peak_bytes / 1024**2:9.1f} MiB"
 
 
-def _network_bytes(bundle: Bundle) -> dict[str, int]:
-    manifest = bundle.manifest
-    files = [manifest.classifier.file] if manifest.finder is None else [manifest.finder.file, manifest.classifier.file]
-    return {name: len(bundle.member(name)) for name in files}
+def _cost_table(results: _Results) -> Iterator[str]:
+    rows = {**results.costs, f"a frame with {results.faces}": results.frame_cost}
+    last = [] if results.against is None else [(one_line(results.against[0].path.name), results.against[0].cost)]
+    width = max(20, *(len(name) for name, _ in (*rows.items(), *last)))
+    yield f"{'networks':{width + 2}}{'bytes':>9}{'multiply-accumulates':>22}"
+    for name, cost in rows.items():
+        yield f"  {name:{width}}{cost.file_bytes:9,}{cost.multiply_accumulates:22,}"
+    yield f"  {results.bundle_name:{width}}{results.bundle.size_bytes:9,}"
+    for name, cost in last:
+        yield f"  {name:{width}}{cost.file_bytes:9,}{cost.multiply_accumulates:22,}"
+
+
+def _row(name: str, spread: Spread) -> str:
+    return f"{name:22}{spread.median_ms:9.2f}{spread.p10_ms:9.2f}{spread.p90_ms:9.2f}"
 
 
 def _count(text: str) -> int:
