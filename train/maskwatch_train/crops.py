@@ -19,11 +19,14 @@ from maskwatch.preprocess import crop_square, square_around
 from maskwatch.types import Box, Image
 from numpy.random import Generator
 
-from maskwatch_train.augment import door_camera, flip, occlude, rotate_zoom_shift
+from maskwatch_train.augment import door_camera, flip, low_resolution, occlude, rotate_zoom_shift
+from maskwatch_train.face_layout import face_in_tile
 from maskwatch_train.index import DETECTION, Sample
+from maskwatch_train.occluders import aside, cover
+from maskwatch_train.painted_masks import paint_mask
 from maskwatch_train.recipes import ClassifierRecipe
 
-TILE_PX = 160
+TILE_PX = 176
 """Side of a stored tile: the crop that serves, with room around it for zoom, shift and rotation."""
 
 CORE_RATIO = 0.625
@@ -35,9 +38,14 @@ SCENE_WEIGHT = 0.7
 RARE_WEIGHT = 3.0
 """How many times more often a badly worn mask is drawn: few pictures show one, and they are the hardest."""
 
-OCCLUDED_SHARE = 0.15
-CAMERA_SHARE = 0.8
-"""Shares of crops with a patch over them, and taken through a random door camera; the rest stay clear."""
+PAINTED_SHARE, COVERED_SHARE = 0.35, 0.12
+"""Shares of bare faces that get a mask painted on, worn in one way or another, and a hand or a cup before the mouth."""
+
+ASIDE_SHARE, OCCLUDED_SHARE = 0.12, 0.1
+"""Shares of faces with a neighbour's head, glasses or a cap, and of crops with a patch over them."""
+
+FAR_SHARE, CAMERA_SHARE = 0.2, 0.8
+"""Shares of crops that are made as coarse as a far face, and taken through a random door camera."""
 
 Progress = Callable[[Iterable[int], int], Iterable[int]]
 
@@ -78,7 +86,7 @@ def cut_tile(image: Image, box: Box | None, margin_ratio: float) -> Image:
 
 
 def cut_tiles(crops: Sequence[Crop], margin_ratio: float, cache: Path, progress: Progress) -> npt.NDArray[np.uint8]:
-    """All tiles, N×160×160×3, as a memory-mapped file: cut once, then read from disk as they are needed."""
+    """All tiles, N×176×176×3, as a memory-mapped file: cut once, then read from disk as they are needed."""
     identity = [_identity(crop) for crop in crops]
     digest = hashlib.sha256(json.dumps([TILE_PX, CORE_RATIO, margin_ratio, identity]).encode()).hexdigest()
     path = cache / f"tiles-{digest[:16]}.npy"
@@ -113,27 +121,49 @@ def core(tile: Image, size_px: int) -> Image:
     return crop_square(tile, Box(before, before, before + side, before + side), size_px)
 
 
+def dress(tile: Image, crop: Crop, margin_ratio: float, other: Image, rng: Generator) -> tuple[Image, int]:
+    """A tile with what people wear and hold before their faces, and its label: a painted mask may be worn or not.
+
+    A bare face alone gets a mask or a hand; a neighbour's head is taken from the `other` tile.
+    """
+    if crop.box is None:
+        return tile, crop.label
+    label = crop.label
+    face = face_in_tile(crop.box, margin_ratio, tile_px=TILE_PX, core_ratio=CORE_RATIO)
+    if label == 0 and not crop.rare:
+        chance = rng.random()
+        if chance < PAINTED_SHARE:
+            tile, label = paint_mask(tile, face, rng)
+        elif chance < PAINTED_SHARE + COVERED_SHARE:
+            tile = cover(tile, face, rng)
+    if rng.random() < ASIDE_SHARE:
+        tile = aside(tile, face, rng, other)
+    return tile, label
+
+
 def draw_crop(tile: Image, size_px: int, rng: Generator) -> Image:
     """A crop as a finder's imprecise box and a door camera would give it: size×size×3."""
     crop = rotate_zoom_shift(tile, rng, size_px=size_px, core_ratio=CORE_RATIO)
     crop = flip(crop, rng)
     if rng.random() < OCCLUDED_SHARE:
         crop = occlude(crop, rng)
+    if rng.random() < FAR_SHARE:
+        crop = low_resolution(crop, rng)
     return door_camera(crop, rng) if rng.random() < CAMERA_SHARE else crop.astype(np.uint8, copy=False)
 
 
 class CropBatches(keras.utils.PyDataset):
-    """Random crops, half masked and half not; each depends only on the seed, the epoch and its own number."""
+    """Random crops, half of masked faces and half of others; a batch depends only on the seed, epoch and its number."""
 
     def __init__(
         self, crops: Sequence[Crop], tiles: npt.NDArray[np.uint8], recipe: ClassifierRecipe, seed: int
     ) -> None:
         super().__init__(workers=2, max_queue_size=8)
-        self._tiles, self._recipe, self._seed = tiles, recipe, seed
-        self._labels = np.array([crop.label for crop in crops], np.int32)
+        self._crops, self._tiles, self._recipe, self._seed = crops, tiles, recipe, seed
+        labels = np.array([crop.label for crop in crops])
         self._chance = np.array([_weight(crop, recipe) for crop in crops])
         for label in (0, 1):  # both classes alike, whatever the data hold
-            self._chance[self._labels == label] /= max(self._chance[self._labels == label].sum(), 1e-9)
+            self._chance[labels == label] /= max(self._chance[labels == label].sum(), 1e-9)
         self._chance /= self._chance.sum()
         self.epoch = 0
 
@@ -145,9 +175,16 @@ class CropBatches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Crops B×S×S×3 uint8 with their labels B×1 int32: 1 masked, 0 not."""
         rng = np.random.default_rng((self._seed, self.epoch, index))
-        chosen = rng.choice(len(self._labels), self._recipe.batch_size, p=self._chance)
-        crops = [draw_crop(self._tiles[number], self._recipe.size_px, rng) for number in chosen]
-        return np.stack(crops), self._labels[chosen, None]
+        recipe = self._recipe
+        pictures, labels = [], []
+        for number in rng.choice(len(self._crops), recipe.batch_size, p=self._chance):
+            tile, label = self._tiles[number], self._crops[number].label
+            if recipe.dressed:
+                other = self._tiles[rng.integers(len(self._tiles))]
+                tile, label = dress(tile, self._crops[number], recipe.margin_ratio, other, rng)
+            pictures.append(draw_crop(tile, recipe.size_px, rng))
+            labels.append(label)
+        return np.stack(pictures), np.array(labels, np.int32)[:, None]
 
 
 def _weight(crop: Crop, recipe: ClassifierRecipe) -> float:

@@ -59,11 +59,12 @@ class ClassifierRecipe:
     margin_ratio: float = 0.4
     batch_size: int = 64
     crops_per_epoch: int = 8192
-    epochs: int = 40
+    epochs: int = 60
     learning_rate: float = 3e-3
     weight_decay: float = 1e-3
     label_smoothing: float = 0.02
     faces: bool = True
+    dressed: bool = True
     whole_picture_share: float = 0.15
     smallest_face_px: float = 14.0
 
@@ -78,6 +79,7 @@ BASELINE = ClassifierRecipe(
     weight_decay=0.0,
     label_smoothing=0.0,
     faces=False,
+    dressed=False,
     whole_picture_share=1.0,
 )
 """The original method, as every report's baseline: the whole picture, Adam, sparse categorical cross-entropy."""
