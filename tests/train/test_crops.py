@@ -14,6 +14,9 @@ from maskwatch.images import write_image
 from maskwatch.preprocess import crop_face, whole_picture
 from maskwatch.types import Box
 from maskwatch_train.crops import (
+    ASIDE_SHARE,
+    COVERED_SHARE,
+    PAINTED_SHARE,
     RARE_WEIGHT,
     TILE_PX,
     Crop,
@@ -23,6 +26,7 @@ from maskwatch_train.crops import (
     cut_tile,
     cut_tiles,
     draw_crop,
+    dress,
     list_crops,
 )
 from maskwatch_train.index import CLASSIFICATION, DETECTION, LabelledBox, Sample
@@ -180,17 +184,36 @@ def uneven(tmp_path):
 
 
 def test_batches_hold_both_classes_alike_whatever_the_data_hold(uneven):
-    batches = CropBatches(*uneven, RECIPE, seed=3)
+    batches = CropBatches(*uneven, replace(RECIPE, dressed=False), seed=3)
     assert batches.num_batches == 4
     labels = []
     for index in range(25):
         images, truth = batches[index]
-        assert images.shape == (16, 96, 96, 3)
+        assert images.shape == (16, RECIPE.size_px, RECIPE.size_px, 3)
         assert images.dtype == np.uint8
         assert truth.shape == (16, 1)
         labels += truth[:, 0].tolist()
     assert set(labels) == {0, 1}
     assert np.mean(labels) == pytest.approx(0.5, abs=0.08)
+
+
+def test_only_bare_faces_are_dressed_and_only_a_worn_mask_makes_them_masked(tmp_path):
+    sample = sample_of(tmp_path, "one", 0)
+    tile = np.random.default_rng(1).integers(90, 160, (TILE_PX, TILE_PX, 3), np.uint8)
+    seen = {}
+    for kind, crop in {
+        "bare": Crop(sample, Box(0, 0, 60, 80), 0),
+        "masked": Crop(sample, Box(0, 0, 60, 80), 1),
+        "badly worn": Crop(sample, Box(0, 0, 60, 80), 0, rare=True),
+        "whole": Crop(sample, None, 0),
+    }.items():
+        drawn = [dress(tile, crop, 0.4, tile, np.random.default_rng(seed)) for seed in range(200)]
+        seen[kind] = {label for _, label in drawn}, np.mean([not np.array_equal(dressed, tile) for dressed, _ in drawn])
+    assert [seen[kind][0] for kind in ("bare", "masked", "badly worn", "whole")] == [{0, 1}, {1}, {0}, {0}]
+    changed = PAINTED_SHARE + COVERED_SHARE
+    assert seen["bare"][1] == pytest.approx(1 - (1 - changed) * (1 - ASIDE_SHARE), abs=0.12)
+    assert seen["masked"][1] == pytest.approx(ASIDE_SHARE, abs=0.08)
+    assert seen["whole"][1] == 0
 
 
 def test_badly_worn_masks_are_drawn_more_often(tmp_path):

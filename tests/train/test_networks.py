@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from maskwatch.finder import cell_grid
 from maskwatch_train import networks
+from maskwatch_train.normalisation import BatchNormalization
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +26,9 @@ def noise(*shape: int):
 
 def test_masknet_is_compact_and_gives_a_logit():
     network = networks.masknet()
-    assert network.input_shape == (None, 96, 96, 3)
+    assert network.input_shape == (None, 112, 112, 3)
     assert network.output_shape == (None, 1)
-    assert 50_000 < network.count_params() < 65_000
+    assert 100_000 < network.count_params() < 140_000
 
 
 def test_baseline_is_the_sequential_cnn_of_the_method():
@@ -84,23 +87,65 @@ def test_pixels_are_scaled_inside_the_network(name):
     assert np.asarray(scaled).ravel() == pytest.approx([low, (low + 1) / 2, 1])
 
 
-def test_bounded_outputs_are_the_finders_own_within_the_bounds():
-    finder = networks.finder(64, 96)
-    picture = np.random.default_rng(1).uniform(0, 255, (1, 64, 96, 3)).astype(np.float32)
-    plain = finder.predict_on_batch(picture)
-    bounded = networks.with_bounded_outputs(finder).predict_on_batch(picture)
+def shaken(network):
+    """The network with normalisation that does something: as built it is the identity."""
+    rng = np.random.default_rng(7)
+    for weight in network.weights:
+        if "norm" in weight.path:
+            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+    return network
+
+
+def served(network, build, *size):
+    form = build(*size, serving=True)
+    form.set_weights(networks.serving_weights(network))
+    return form
+
+
+def test_masknet_serves_what_it_learnt_without_a_scaling_layer():
+    trained = shaken(networks.masknet(64))
+    form = served(trained, networks.masknet, 64)
+    batch = noise(3, 64, 64, 3)
+    assert np.asarray(run(trained, batch)).std() > 1e-6
+    assert np.allclose(run(form, batch), run(trained, batch), rtol=1e-3, atol=1e-5)
+    assert "scale_pixels" not in {layer.name for layer in form.layers}
+
+
+def test_finder_serves_what_it_learnt_within_the_bounds():
+    trained = shaken(networks.finder())
+    batch = noise(1, 64, 96, 3)
+    plain, bounded = run(trained, batch), run(served(trained, networks.finder, 64, 96), batch)
     scores = np.maximum(plain["scores"], networks.LOWEST_LOGIT)
-    boxes = plain["boxes"].clip(networks.LOWEST_LOG_DISTANCE, networks.HIGHEST_LOG_DISTANCE)
+    boxes = np.clip(plain["boxes"], networks.LOWEST_LOG_DISTANCE, networks.HIGHEST_LOG_DISTANCE)
     assert np.allclose(bounded["scores"], scores, atol=1e-4)
     assert np.allclose(bounded["boxes"], boxes, atol=1e-4)
 
 
 def test_bounds_cut_off_what_runs_far_out():
-    finder = networks.finder(64, 96)
-    for layer in finder.layers:
+    trained = networks.finder()
+    for layer in trained.layers:
         if layer.name.startswith(("score8", "box8")) and layer.weights:
             kernel, bias = layer.get_weights()
             layer.set_weights([kernel, np.full_like(bias, -40.0 if layer.name == "score8" else 40.0)])
-    outputs = networks.with_bounded_outputs(finder).predict_on_batch(np.zeros((1, 64, 96, 3), np.float32))
-    assert outputs["scores"].min() == pytest.approx(networks.LOWEST_LOGIT)
-    assert outputs["boxes"].max() == pytest.approx(networks.HIGHEST_LOG_DISTANCE)
+    outputs = run(served(trained, networks.finder, 64, 96), np.zeros((1, 64, 96, 3), np.uint8))
+    assert np.min(outputs["scores"]) == pytest.approx(networks.LOWEST_LOGIT)
+    assert np.max(outputs["boxes"]) == pytest.approx(networks.HIGHEST_LOG_DISTANCE)
+
+
+def test_normalisation_learns_as_keras_own_does():
+    """Fused or spelt out: the same outputs, gradients and (but for the unbiased variance) moving statistics."""
+    rng = np.random.default_rng(3)
+    batch = keras.ops.convert_to_tensor(rng.normal(2, 3, (8, 5, 6, 4)).astype(np.float32))
+    outcomes = []
+    for kind in (BatchNormalization, keras.layers.BatchNormalization):
+        layer = kind(momentum=0.9)
+        layer.build(batch.shape)
+        layer.gamma.assign([0.5, 1.0, 1.5, 2.0])
+        with tf.GradientTape() as tape:
+            tape.watch(batch)
+            outputs = layer(batch, training=True)
+            loss = keras.ops.sum(outputs**3)
+        gradients = tape.gradient(loss, [batch, layer.gamma.value, layer.beta.value])
+        outcomes.append([outputs, *gradients, layer.moving_mean, layer.moving_variance, layer(batch)])
+    for fused, spelt in zip(*outcomes, strict=True):
+        assert np.allclose(fused, spelt, rtol=0.01, atol=0.02)

@@ -31,9 +31,10 @@ def _grain(image: MatLike, deviation: float, rng: Generator) -> MatLike:
     field = _grain_field()
     height, width = image.shape[:2]
     if height > field.shape[0] or width > field.shape[1]:
-        return rng.standard_normal(image.shape, np.float32) * np.float32(deviation)
+        return np.multiply(rng.standard_normal(image.shape, np.float32), np.float32(deviation))
     top, left = (int(rng.integers(room + 1)) for room in (field.shape[0] - height, field.shape[1] - width))
-    return field[top : top + height, left : left + width] * np.float32(deviation * rng.choice((-1, 1)))
+    part = field[top : top + height, left : left + width]
+    return np.multiply(part, np.float32(deviation * rng.choice((-1, 1))))
 
 
 def flip(image: MatLike, rng: Generator) -> MatLike:

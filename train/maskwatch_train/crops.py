@@ -14,6 +14,7 @@ import cv2
 import keras
 import numpy as np
 import numpy.typing as npt
+from cv2.typing import MatLike
 from maskwatch.images import read_image
 from maskwatch.preprocess import crop_square, square_around
 from maskwatch.types import Box, Image
@@ -143,8 +144,7 @@ def dress(tile: Image, crop: Crop, margin_ratio: float, other: Image, rng: Gener
 
 def draw_crop(tile: Image, size_px: int, rng: Generator) -> Image:
     """A crop as a finder's imprecise box and a door camera would give it: size×size×3."""
-    crop = rotate_zoom_shift(tile, rng, size_px=size_px, core_ratio=CORE_RATIO)
-    crop = flip(crop, rng)
+    crop: MatLike = flip(rotate_zoom_shift(tile, rng, size_px=size_px, core_ratio=CORE_RATIO), rng)
     if rng.random() < OCCLUDED_SHARE:
         crop = occlude(crop, rng)
     if rng.random() < FAR_SHARE:
