@@ -49,6 +49,7 @@ def model_card(manifest: Manifest, sizes_bytes: Mapping[str, int]) -> str:
         f"| with mask | {_share(masked['precision'])} | {_share(masked['recall'])} | {_share(masked['f1'])} |",
         "",
         f"Accuracy {_share(classification['accuracy'])} (95 % interval {_share(low)} to {_share(high)}).",
+        f"Expected calibration error of P(mask) {_share(classification['expected_calibration_error'])}.",
     ]
     if detection is not None:
         bands = list(detection["ap50"]["face"])
@@ -61,6 +62,12 @@ def model_card(manifest: Manifest, sizes_bytes: Mapping[str, int]) -> str:
         ]
         for target, values in detection["ap50"].items():
             lines.append(f"| {target} | " + " | ".join(_share(values[band]) for band in bands) + " |")
+        score, mask = (detection["calibration"][name] for name in ("score", "mask"))
+        lines += [
+            "",
+            f"Expected calibration error, faces ≥ {score['smallest_height_px']} px: the finder's score "
+            f"{_share(score['expected_calibration_error'])}, P(mask) {_share(mask['expected_calibration_error'])}.",
+        ]
     lines += [
         "",
         "## Data",

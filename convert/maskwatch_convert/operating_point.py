@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
-from maskwatch.types import Label
+from maskwatch_train.claims import Claims
 from maskwatch_train.evaluate import Evaluation
+
+from maskwatch_convert.temperature import at_temperature, logits, scaled
 
 SMALLEST_FACE_PX = 32
 """Faces at a door are at least this high; smaller ones must not drag the threshold about."""
@@ -12,9 +16,23 @@ SMALLEST_FACE_PX = 32
 LOWEST, HIGHEST = 0.2, 0.8
 """A threshold outside these would rest on a handful of validation pictures."""
 
+MISSED_BARE_FACE_WEIGHT = 1.0
+"""How many shares of false alarms a share of missed bare faces weighs.
 
-def score_threshold(validation: Evaluation, otherwise: float) -> float:
-    """The score at which the F1 of faces ≥ 32 px is best, two decimals; `otherwise` where no such face is known."""
+Shares, not counts: of all bare ones the missed, of all masked ones those called bare, whatever the data hold more of.
+At a door, where most people wear a mask or most do not, neither may be traded away for the other. Above 1 the alarm
+rather sounds once too often.
+"""
+
+PLATEAU_PICTURES = 0.5
+"""Thresholds that cost less than this many pictures more than the best one count as equally good."""
+
+
+def score_threshold(validation: Evaluation, temperature: float, otherwise: float) -> float:
+    """The score at which the F1 of faces ≥ 32 px is best, two decimals; `otherwise` where no such face is known.
+
+    `validation` was measured at the finder's temperature 1, and the threshold is for `temperature`.
+    """
     if validation.detection is None:
         return otherwise
     curve = validation.detection["face"][SMALLEST_FACE_PX].curve
@@ -22,26 +40,42 @@ def score_threshold(validation: Evaluation, otherwise: float) -> float:
     if not len(total) or total.max() <= 0:
         return otherwise
     f1 = 2 * curve.precision * curve.recall / total.clip(1e-9)
-    return round(float(min(max(curve.threshold[int(f1.argmax())], LOWEST), HIGHEST)), 2)
+    best = float(scaled(curve.threshold[int(f1.argmax())], temperature))
+    return round(min(max(best, LOWEST), HIGHEST), 2)
 
 
-def mask_threshold(validation: Evaluation, otherwise: float) -> float:
-    """The P(mask) at which the mean recall of both classes is best, to 0.001; `otherwise` where a class is missing.
+def mask_threshold(validation: Evaluation, temperature: float, otherwise: float) -> float:
+    """The P(mask) that parts bare from masked at the least cost, to 0.001; `otherwise` where a class is missing.
 
-    A missed bare face and a false alarm weigh alike, whatever the data hold more of. The threshold lies half-way
-    between the best picture's probability and the next lower one; of equally good ones the middle one is taken.
+    Judged are all labelled pictures and the labelled faces ≥ 32 px of scenes, one as much as the other; the cost is
+    that of MISSED_BARE_FACE_WEIGHT. Of the thresholds that are as good as the best one, within PLATEAU_PICTURES, it is
+    the middle of their longest unbroken range, by logit: rounding a network to int8 shifts its logits alike wherever
+    they lie, and there the shift has the farthest to go until it changes an answer.
+
+    `validation` was measured at the classifier's temperature 1, and the threshold is for `temperature`.
     """
-    metrics = validation.classification
-    if metrics is None or not metrics.with_mask.support or not metrics.without_mask.support:
+    judged = validation.picture_masks.joined(validation.face_masks.from_height(SMALLEST_FACE_PX))
+    bare, masked = int((judged.truth == 0).sum()), int((judged.truth == 1).sum())
+    if not bare or not masked:
         return otherwise
-    curve = validation.curves[Label.WITH_MASK]
-    masked, bare = metrics.with_mask.support, metrics.without_mask.support
-    right = curve.recall * masked
-    false_masks = (
-        np.divide(right, curve.precision, out=np.full_like(right, masked + bare), where=curve.precision > 0) - right
-    )
-    mean_recall = (curve.recall + 1 - false_masks / bare) / 2
-    best = np.flatnonzero(mean_recall >= mean_recall.max() - 1e-9)
-    falling = np.append(curve.threshold, 0.0)
-    place = int(best[len(best) // 2])
-    return round(float(min(max((falling[place] + falling[place + 1]) / 2, LOWEST), HIGHEST)), 3)
+    edges, cost = _costs(at_temperature(judged, temperature))
+    lightest = min(MISSED_BARE_FACE_WEIGHT / bare, 1 / masked)
+    good = cost <= cost.min() + PLATEAU_PICTURES * lightest
+    ranges = [
+        list(group) for is_good, group in itertools.groupby(range(len(cost)), lambda place: good[place]) if is_good
+    ]
+    longest = max(ranges, key=lambda places: edges[places[-1] + 1] - edges[places[0]])
+    middle = (edges[longest[0]] + edges[longest[-1] + 1]) / 2
+    return round(float(1 / (1 + np.exp(-middle))), 3)
+
+
+def _costs(judged: Claims) -> tuple[np.ndarray, np.ndarray]:
+    """What each threshold costs: N + 1 rising logits from LOWEST to HIGHEST, and the cost between each two of them."""
+    logit = logits(judged.probability)
+    low, high = logits(np.array([LOWEST, HIGHEST]))
+    edges = np.unique(np.concatenate([[low, high], logit[(logit > low) & (logit < high)]]))
+    levels = (edges[:-1] + edges[1:]) / 2
+    called_masked = logit[:, None] >= levels
+    bare = judged.truth == 0
+    missed, false_alarms = called_masked[bare].mean(axis=0), 1 - called_masked[~bare].mean(axis=0)
+    return edges, MISSED_BARE_FACE_WEIGHT * missed + false_alarms

@@ -44,15 +44,6 @@ def quantise(network: keras.Model, batches: Callable[[], Iterable[Batch]]) -> by
     return model
 
 
-def with_input_size(
-    build: Callable[[int, int], keras.Model], trained: keras.Model, height_px: int, width_px: int
-) -> keras.Model:
-    """A fully convolutional network rebuilt for one size of input, with the trained weights."""
-    network = build(height_px, width_px)
-    network.set_weights(trained.get_weights())
-    return network
-
-
 def _one_picture(network: keras.Model) -> list[Any]:
     import keras
 

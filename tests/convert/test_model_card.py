@@ -20,7 +20,7 @@ FOUND = Face(Box(10, 10, 50, 60), 0.9, 0.8, Label.WITH_MASK)
 
 def verdict(truth: int, said: Label) -> PictureVerdict:
     sample = Sample(Path("a.png"), CLASSIFICATION, truth, (), "a", 100, 100)
-    return PictureVerdict(sample, said, 0.7, (), 0.5)
+    return PictureVerdict(sample, said, 0.6, (), 0.5)
 
 
 def report(*, scenes: bool) -> dict[str, object]:
@@ -43,6 +43,7 @@ def test_the_card_says_what_the_manifest_says(manifest):
     assert "Test split of 10 photographs" in card
     assert "Accuracy 0.900 (95 % interval 0." in card
     assert "| without mask | 1.000 | 0.667 | 0.800 |" in card
+    assert "Expected calibration error of P(mask) 0.100." in card
     assert "| with mask | 0.875 | 1.000 | 0.933 |" in card
 
 
@@ -52,6 +53,7 @@ def test_average_precision_is_a_table_by_height(manifest):
     assert "| | all | ≥ 20 px | ≥ 32 px | ≥ 48 px |" in card
     assert "| face | 1.000 | 1.000 | 1.000 | 1.000 |" in card
     assert "| unmasked | – | – | – | – |" in card
+    assert "Expected calibration error, faces ≥ 20 px: the finder's score 0.100, P(mask) 0.200." in card
 
 
 def test_a_bundle_without_a_finder_has_no_word_of_scenes(manifest):

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from maskwatch.errors import FindingError
 from maskwatch.interpreter import TFLiteNetwork, load_runtime
-from maskwatch_convert.quantise import quantise, with_input_size
+from maskwatch_convert.quantise import quantise
 
 SIDE_PX = 16
 
@@ -118,15 +118,3 @@ def test_an_operator_that_does_not_fit_is_a_finding(operation, reason):
 def test_an_input_that_is_not_raw_bytes_is_a_finding(network):
     with pytest.raises(FindingError, match="raw bytes"):
         quantise(network, lambda: (picture / 2 for picture in pictures()))
-
-
-def test_a_network_is_rebuilt_for_another_size_with_its_weights():
-    def build(height_px, width_px):
-        picture = keras.Input((height_px, width_px, 3))
-        return keras.Model(picture, keras.layers.Conv2D(2, 3)(picture))
-
-    trained = build(None, None)
-    fixed = with_input_size(build, trained, 8, 10)
-    assert fixed.input_shape == (None, 8, 10, 3)
-    batch = np.random.default_rng(1).normal(size=(1, 8, 10, 3)).astype(np.float32)
-    assert np.allclose(fixed(batch), trained(batch), atol=1e-5)

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from maskwatch_train.evaluate import (
     SceneFaces,
     evaluate_pipeline,
     histograms,
+    lowest_score,
     summarise,
 )
 from maskwatch_train.index import LabelledBox, Sample
@@ -45,11 +47,16 @@ class Answer:
     faces: tuple[Face, ...]
 
 
+def rows(claims):
+    """What a Claims holds, one tuple a claim."""
+    return list(zip(claims.probability.tolist(), claims.truth.tolist(), claims.height_px.tolist(), strict=True))
+
+
 class StubPipeline:
     """Answers by a picture's grey level, and remembers how it was asked."""
 
-    def __init__(self, answers, scenes=None):
-        self.finder = None if scenes is None else object()
+    def __init__(self, answers, scenes=None, temperature=1.0):
+        self.finder = None if scenes is None else SimpleNamespace(spec=SimpleNamespace(temperature=temperature))
         self.answers, self.scenes = answers, scenes or {}
         self.min_scores = []
 
@@ -97,7 +104,33 @@ def test_pictures_and_scenes_are_each_measured_their_own_way(sample):
     assert found.detection["face"][0].value == 1
     assert found.detection["masked"][0].value == 1
     assert found.detection["unmasked"][0].value == 0
-    assert pipeline.min_scores == [MIN_SCORE]
+    assert pipeline.min_scores == [pytest.approx(MIN_SCORE, rel=1e-12)]
+
+
+def test_what_was_claimed_is_kept_beside_the_truth(sample):
+    pipeline = StubPipeline(
+        answers={10: (0.9, (face(LEFT, 0.8, 0.9),)), 20: (0.3, ())},
+        scenes={40: (face(RIGHT, 0.7, 0.6), face(BACKGROUND, 0.2, 0.5))},
+    )
+    samples = [sample(10, 1, side_px=64), sample(20, 0), sample(40, boxes=[(LEFT, 1), (RIGHT, 0)])]
+    found = evaluate_pipeline(pipeline, samples)
+    assert rows(found.picture_masks) == [(0.9, 1, 64), (0.3, 0, 100)]
+    assert rows(found.face_masks) == [(0.6, 0, 40)]
+    assert rows(found.face_scores) == [(0.7, 1, 40), (0.2, 0, 40)]
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.3, 1.0, 4.0, 1000.0])
+def test_the_same_detections_are_ranked_at_any_temperature(sample, temperature):
+    """At 0.3 the curve's tail was cut off: what scored 0.2 at temperature 1 scores under 0.01 there."""
+    pipeline = StubPipeline({}, {40: ()}, temperature)
+    evaluate_pipeline(pipeline, [sample(40, boxes=[(LEFT, 1)])])
+    (asked,) = pipeline.min_scores
+    logit = math.log(asked / (1 - asked)) * temperature
+    assert 1 / (1 + math.exp(-logit)) == pytest.approx(MIN_SCORE)
+
+
+def test_a_temperature_next_to_nothing_asks_for_every_detection():
+    assert lowest_score(1e-6) == 0
 
 
 def test_a_classifier_alone_is_measured_on_whole_pictures_only(sample):

@@ -62,13 +62,15 @@ def test_text_shows_pipelines_side_by_side(evaluation, baseline):
     assert row(text, "face      all") == ["face", "all", "2", "0.5000", "–"]
     assert row(text, "face      ≥ 48") == ["face", "≥", "48", "px", "high", "1", "1.0000", "–"]
     assert row(text, "unmasked  ≥ 48") == ["unmasked", "≥", "48", "px", "high", "0", "–", "–"]
+    assert row(text, "score: is it") == ["score:", "is", "it", "a", "face?", "0.2500", "of", "2", "–"]
+    assert row(text, "P(mask) of") == ["P(mask)", "of", "labelled", "faces", "0.1000", "of", "1", "–"]
     assert row(text, "set/c.png") == ["set/c.png", "without_mask", "with_mask", "0.8000", "0.8000"]
 
 
 def test_every_table_is_aligned_to_the_right(evaluation, baseline):
     text = report_text({"int8": evaluation, "baseline_cnn": baseline}, CONTEXT)
     tables = text.rstrip("\n").split("\n\n")[1:]
-    assert len(tables) == 6
+    assert len(tables) == 7
     for table in tables:
         assert len({len(line) for line in table.splitlines()}) == 1, table
 
@@ -91,6 +93,10 @@ def test_json_is_strict_and_holds_the_figures(evaluation, baseline):
     }
     assert int8["detection"]["ap50"]["unmasked"]["min_height_48_px"] is None
     assert int8["detection"]["faces"]["unmasked"]["all"] == 1
+    assert int8["detection"]["calibration"] == {
+        "score": {"smallest_height_px": 20, "claims": 2, "expected_calibration_error": 0.25},
+        "mask": {"smallest_height_px": 20, "claims": 1, "expected_calibration_error": 0.1},
+    }
     assert set(int8["curves"]) == {
         "with_mask", "without_mask", "detection_face", "detection_masked", "detection_unmasked",
     }  # fmt: skip
@@ -128,7 +134,9 @@ def test_the_paths_of_this_machine_stay_out_of_the_report(evaluation, tmp_path):
 
 def test_an_evaluation_without_scenes_or_mistakes_is_drawn_too(baseline, tmp_path):
     write_report(tmp_path / "out", {"baseline_cnn": baseline}, CONTEXT)
-    assert "AP at IoU" not in (tmp_path / "out" / "report.txt").read_text()
+    text = (tmp_path / "out" / "report.txt").read_text()
+    assert "AP at IoU" not in text
+    assert "Faces" not in text
     assert cv2.imread(str(tmp_path / "out" / "mistakes.png")) is not None
 
 

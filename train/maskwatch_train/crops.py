@@ -122,7 +122,7 @@ def core(tile: Image, size_px: int) -> Image:
     return crop_square(tile, Box(before, before, before + side, before + side), size_px)
 
 
-def dress(tile: Image, crop: Crop, margin_ratio: float, other: Image, rng: Generator) -> tuple[Image, int]:
+def dress(tile: MatLike, crop: Crop, margin_ratio: float, other: MatLike, rng: Generator) -> tuple[MatLike, int]:
     """A tile with what people wear and hold before their faces, and its label: a painted mask may be worn or not.
 
     A bare face alone gets a mask or a hand; a neighbour's head is taken from the `other` tile.
@@ -142,7 +142,7 @@ def dress(tile: Image, crop: Crop, margin_ratio: float, other: Image, rng: Gener
     return tile, label
 
 
-def draw_crop(tile: Image, size_px: int, rng: Generator) -> Image:
+def draw_crop(tile: MatLike, size_px: int, rng: Generator) -> Image:
     """A crop as a finder's imprecise box and a door camera would give it: size×size×3."""
     crop: MatLike = flip(rotate_zoom_shift(tile, rng, size_px=size_px, core_ratio=CORE_RATIO), rng)
     if rng.random() < OCCLUDED_SHARE:

@@ -14,6 +14,7 @@ from maskwatch.manifest import HISTOGRAM_BINS
 from maskwatch.types import Box, Face, Frame, Image, Label
 
 from maskwatch_train.average_precision import AveragePrecision, PictureBoxes, average_precision_table, match
+from maskwatch_train.claims import Claims, scene_claims
 from maskwatch_train.index import DETECTION, SIZE_BANDS_PX, LabelledBox, Sample
 from maskwatch_train.metrics import ClassificationMetrics, Curve, classification_metrics, precision_recall_curve
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from maskwatch.pipeline import Pipeline
 
 MIN_SCORE: Final = 0.01
-"""Detections from here up are ranked: far below any threshold in use, so that the curve's tail is there."""
+"""Detections from here up are ranked: far below any threshold in use, so that the curve's tail is there.
+
+It is the score at temperature 1; at another temperature the same detections are ranked.
+"""
 
 MOST_MISTAKES: Final = 24
 """Mistakes kept of each kind, the most confident first."""
@@ -85,6 +89,9 @@ class Evaluation:
     `classification` and its `curves` (by label) are None and empty without classification samples. `groups` are the
     same figures a size band and for pictures without a face found. `detection` is None without a finder or detection
     samples, else average precision by target and smallest face height in pixels.
+
+    `picture_masks` are P(mask) of the classification samples and `face_masks` of the labelled faces that were found in
+    scenes; `face_scores` are the finder's scores there, true where a face is.
     """
 
     classification: ClassificationMetrics | None
@@ -94,6 +101,9 @@ class Evaluation:
     scenes: int
     mistakes: tuple[Mistake, ...]
     histograms: Mapping[str, tuple[int, ...]]
+    picture_masks: Claims
+    face_masks: Claims
+    face_scores: Claims
 
 
 def evaluate_pipeline(pipeline: Pipeline, samples: Sequence[Sample], progress: Progress = iter) -> Evaluation:
@@ -105,12 +115,13 @@ def evaluate_pipeline(pipeline: Pipeline, samples: Sequence[Sample], progress: P
         ImageError: a sample's file cannot be read.
     """
     has_finder = pipeline.finder is not None
+    min_score = 1.0 if pipeline.finder is None else lowest_score(pipeline.finder.spec.temperature)
     verdicts: list[PictureVerdict] = []
     scenes: list[SceneFaces] = []
     for sample in progress([each for each in samples if each.label is not None or has_finder]):
         image = read_image(sample.path)
         if sample.source == DETECTION:
-            scenes.append(SceneFaces(sample, pipeline.faces(Frame(image, captured_s=0.0), min_score=MIN_SCORE)))
+            scenes.append(SceneFaces(sample, pipeline.faces(Frame(image, captured_s=0.0), min_score=min_score)))
         elif sample.label is not None:
             result = pipeline.classify(image)
             verdicts.append(PictureVerdict(sample, result.label, result.mask, result.faces, brightness(image)))
@@ -126,6 +137,8 @@ def summarise(verdicts: Sequence[PictureVerdict], scenes: Sequence[SceneFaces], 
     mistakes = _picture_mistakes(verdicts)
     for scene, boxes in zip(scenes, arrays, strict=True):
         mistakes += _scene_mistakes(scene, boxes)
+    scene_masks = [np.array([face.mask for face in scene.faces], np.float64) for scene in scenes]
+    face_masks, face_scores = scene_claims(arrays, scene_masks)
     return Evaluation(
         classification=classification_metrics(*_columns(verdicts)) if verdicts else None,
         curves={word: precision_recall_curve(truth, mask, label) for word, label in labels.items()} if verdicts else {},
@@ -138,7 +151,16 @@ def summarise(verdicts: Sequence[PictureVerdict], scenes: Sequence[SceneFaces], 
             [face.score for face in faces],
             [verdict.brightness for verdict in verdicts],
         ),
+        picture_masks=Claims(mask, truth, np.array([verdict.sample.height_px for verdict in verdicts], np.float64)),
+        face_masks=face_masks,
+        face_scores=face_scores,
     )
+
+
+def lowest_score(temperature: float) -> float:
+    """What MIN_SCORE becomes at a finder's temperature: the logit of a score is divided by it."""
+    odds = (MIN_SCORE / (1 - MIN_SCORE)) ** (1 / temperature)
+    return odds / (1 + odds)
 
 
 def histograms(

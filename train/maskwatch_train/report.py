@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -13,8 +13,10 @@ from maskwatch.errors import OperatorError
 from maskwatch.types import Label
 
 from maskwatch_train.average_precision import HEIGHT_BANDS_PX, IOU_THRESHOLD, TARGETS
+from maskwatch_train.claims import CALIBRATED_FACE_PX, Claims
 from maskwatch_train.evaluate import WHOLE_PICTURE, Evaluation, Mistake
 from maskwatch_train.metrics import ClassificationMetrics, ClassScores, Curve
+from maskwatch_train.text_table import table
 
 REPORT_SCHEMA: Final = 1
 CURVE_POINTS: Final = 101
@@ -96,8 +98,21 @@ def summary(evaluation: Evaluation) -> dict[str, object]:
                 target: {_band_key(height_px): found.faces for height_px, found in bands.items()}
                 for target, bands in detection.items()
             },
+            "calibration": {
+                name: {
+                    "smallest_height_px": CALIBRATED_FACE_PX,
+                    "claims": len(claims.truth),
+                    "expected_calibration_error": _number(claims.calibration_error),
+                }
+                for name, claims in _scene_claims(evaluation).items()
+            },
         },
     }
+
+
+def _scene_claims(evaluation: Evaluation) -> dict[str, Claims]:
+    """What scenes tell of calibration: the finder's scores and the classifier's P(mask), under the JSON's own names."""
+    return {"score": evaluation.face_scores, "mask": evaluation.face_masks.from_height(CALIBRATED_FACE_PX)}
 
 
 def _band_key(height_px: int) -> str:
@@ -168,6 +183,7 @@ def report_text(evaluations: Evaluations, context: ReportContext) -> str:
         _groups_block(evaluations),
         *(_confusion_block(name, each.classification) for name, each in evaluations.items() if each.classification),
         _detection_block(evaluations),
+        _calibration_block(evaluations),
         _mistakes_block(evaluations),
     ]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
@@ -188,7 +204,7 @@ def _classification_block(evaluations: Evaluations) -> list[str]:
             row(f"{'':{len(word)}}  F1", lambda metrics: _share(scores(metrics).f1)),
         ]
 
-    return _table(
+    return table(
         [
             ["Whole pictures", *evaluations],
             row("pictures", lambda metrics: str(metrics.pictures)),
@@ -214,7 +230,7 @@ def _groups_block(evaluations: Evaluations) -> list[str]:
             group = evaluation.groups.get(name)
             cells.append("–" if group is None else f"{_share(group.accuracy)} of {group.pictures:4d}")
         rows.append([name if name != WHOLE_PICTURE else "no face found: whole picture judged", *cells])
-    return _table(rows)
+    return table(rows)
 
 
 def _confusion_block(name: str, metrics: ClassificationMetrics) -> list[str]:
@@ -224,7 +240,7 @@ def _confusion_block(name: str, metrics: ClassificationMetrics) -> list[str]:
         ["is without_mask", *(str(count) for count in confusion[0])],
         ["is with_mask", *(str(count) for count in confusion[1])],
     ]
-    return _table(rows)
+    return table(rows)
 
 
 def _detection_block(evaluations: Evaluations) -> list[str]:
@@ -238,7 +254,21 @@ def _detection_block(evaluations: Evaluations) -> list[str]:
             cells = ["–" if table is None else _share(table[target][height_px].value) for table in tables]
             band = f"≥ {height_px} px high" if height_px else "all"
             rows.append([f"{target:8}  {band}", str(known[target][height_px].faces), *cells])
-    return _table(rows)
+    return table(rows)
+
+
+def _calibration_block(evaluations: Evaluations) -> list[str]:
+    if all(evaluation.detection is None for evaluation in evaluations.values()):
+        return []
+    rows = [[f"Faces ≥ {CALIBRATED_FACE_PX} px high: calibration error (ECE)", *evaluations]]
+    for name, words in (("score", "score: is it a face?"), ("mask", "P(mask) of labelled faces")):
+        cells = []
+        for evaluation in evaluations.values():
+            claims = _scene_claims(evaluation)[name]
+            error = claims.calibration_error
+            cells.append("–" if math.isnan(error) else f"{_share(error)} of {len(claims.truth):5d}")
+        rows.append([words, *cells])
+    return table(rows)
 
 
 def _mistakes_block(evaluations: Evaluations) -> list[str]:
@@ -257,21 +287,8 @@ def _mistakes_block(evaluations: Evaluations) -> list[str]:
         ]
         for mistake in worst
     ]
-    return _table(rows)
+    return table(rows)
 
 
 def _share(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.4f}"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns aligned, the first to the left, the others to the right; the first row is ruled off."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if place == 0 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    return [lines[0], "─" * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]]
