@@ -27,7 +27,7 @@ PATCH_PX = 4
 def _patches(inputs: keras.KerasTensor, filters: int, *, serving: bool) -> keras.KerasTensor:
     """The stem: a convolution over patches that do not overlap, 16 times fewer cells at once (Dosovitskiy et al. 2021).
 
-    The serving form is the same function, three times faster in int8: scaling is inside the weights (see
+    The serving form is the same function, faster in int8: scaling is inside the weights (see
     `serving_weights`), and a patch's row is one cell of many channels, as a picture's bytes lie in memory anyway.
     """
     if serving:
