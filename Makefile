@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo test check bench bench-pi lock clean
 .DELETE_ON_ERROR:
 
 help:  ## show this
@@ -23,6 +23,9 @@ check: $(VENV)/dev.stamp  ## run the linters
 
 bench: $(VENV)/demo.stamp  ## time the pipeline, the daemon's start and its memory
 	$(BIN)/maskwatch bench
+
+bench-pi: $(VENV)/demo.stamp  ## count a pass's instructions on a Pi's cores; AGAINST=FILE.tflite compares
+	@$(BIN)/python tests/pi/bench_pi.py $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(AGAINST),--against "$(AGAINST)")
 
 lock: $(VENV)/dev.stamp  ## resolve the pinned packages anew
 	$(BIN)/pip install --quiet uv
