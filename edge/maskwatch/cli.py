@@ -22,6 +22,7 @@ VERBS = {
     "data": "maskwatch_train.verbs.data",
     "train": "maskwatch_train.verbs.train",
     "evaluate": "maskwatch_train.verbs.evaluate",
+    "tune": "maskwatch_convert.verbs.tune",
     "convert": "maskwatch_convert.verbs.convert",
 }
 """Each verb's module: HELP, EXAMPLE, add_arguments(parser), run(args). Named, not imported: the edge never pulls in

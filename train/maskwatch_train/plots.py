@@ -81,7 +81,7 @@ def page(height_inches: float, title: str, subtitle: str) -> tuple[Figure, float
     return figure, height_inches
 
 
-def _plain(axes: Axes, title: str, x: str = "", y: str = "", pad: float = 10) -> None:
+def plain(axes: Axes, title: str, x: str = "", y: str = "", pad: float = 10) -> None:
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=pad)
     axes.set_xlabel(x, fontsize=9, color=QUIET)
     axes.set_ylabel(y, fontsize=9, color=QUIET)
@@ -92,7 +92,7 @@ def _plain(axes: Axes, title: str, x: str = "", y: str = "", pad: float = 10) ->
         axes.spines[side].set_visible(False)
 
 
-def _legend(axes: Axes, keys: Sequence[Line2D | Patch], place: str, **layout: Any) -> None:
+def legend(axes: Axes, keys: Sequence[Line2D | Patch], place: str, **layout: Any) -> None:
     style: Look = {"fontsize": 9, "framealpha": 0.9, "edgecolor": "none", "labelcolor": INK}
     axes.legend(handles=list(keys), loc=place, **(style | {"handlelength": 2.8} | layout))
 
@@ -110,7 +110,7 @@ def _tint(colour: str, strength: float) -> tuple[float, float, float]:
 def _confusion(axes: Axes, name: str, metrics: ClassificationMetrics) -> None:
     """Right answers in blue, wrong ones in vermillion; a tint's strength is its share of the true label."""
     low, high = metrics.accuracy_interval
-    _plain(axes, name, "said", "is", pad=24)
+    plain(axes, name, "said", "is", pad=24)
     accuracy = f"accuracy {metrics.accuracy:.1%}  (95%: {low:.1%} to {high:.1%})"
     axes.text(0, 1.03, accuracy, transform=axes.transAxes, fontsize=9, color=QUIET)
     for truth, counts in enumerate(metrics.confusion):
@@ -173,7 +173,7 @@ def _draw_curve(axes: Axes, curve: Curve, colour: str, style: str) -> None:
 
 def _label_curves(axes: Axes, evaluations: Evaluations) -> None:
     """Curves of both labels, and a mark where the threshold in use stands; the axes show only what is above it."""
-    _plain(axes, "Precision over recall, whole pictures", "recall  (marks: the threshold in use)", "precision")
+    plain(axes, "Precision over recall, whole pictures", "recall  (marks: the threshold in use)", "precision")
     lowest = 1.0
     for evaluation, (style, mark) in zip(evaluations.values(), _cycled(PIPELINE_LINES, len(evaluations)), strict=True):
         for label, curve in evaluation.curves.items():
@@ -188,12 +188,12 @@ def _label_curves(axes: Axes, evaluations: Evaluations) -> None:
     axes.set(xlim=(low, 1 + 0.01 * (1 - low)), ylim=(low, 1 + 0.02 * (1 - low)))
     axes.locator_params(nbins=5)
     colours = {WORDS[label]: colour for label, colour in LABEL_COLOURS.items()}
-    _legend(axes, _curve_keys(colours, list(evaluations), marked=True), "lower left")
+    legend(axes, _curve_keys(colours, list(evaluations), marked=True), "lower left")
 
 
 def _calibration(axes: Axes, classified: Classified) -> None:
     """The share that wears a mask over the probability claimed; the area of a mark tells how many pictures it holds."""
-    _plain(axes, "Calibration", "P(mask) claimed  (larger marks: more pictures)", "share that wears a mask")
+    plain(axes, "Calibration", "P(mask) claimed  (larger marks: more pictures)", "share that wears a mask")
     perfect: Look = {"color": QUIET, "linewidth": 1, "linestyle": (0, (2, 3))}
     axes.plot((0, 1), (0, 1), **perfect)
     count, keys = len(classified), [Line2D([], [], label="perfect", **perfect)]
@@ -208,22 +208,22 @@ def _calibration(axes: Axes, classified: Classified) -> None:
         label = f"{name}: error {metrics.calibration_error:.3f}"
         keys.append(Line2D([], [], color=colour, linestyle=style, marker=mark, markersize=5, label=label))
     axes.set(xlim=(0, 1.005), ylim=(0, 1.02))
-    _legend(axes, keys, "upper left")
+    legend(axes, keys, "upper left")
 
 
 def _detection_curves(axes: Axes, detected: Evaluations) -> None:
-    _plain(axes, f"Precision over recall, faces of {CURVE_HEIGHT_PX} px and higher", "recall", "precision")
+    plain(axes, f"Precision over recall, faces of {CURVE_HEIGHT_PX} px and higher", "recall", "precision")
     for evaluation, (style, _) in zip(detected.values(), _cycled(PIPELINE_LINES, len(detected)), strict=True):
         for target, bands in (evaluation.detection or {}).items():
             _draw_curve(axes, bands[CURVE_HEIGHT_PX].curve, TARGET_COLOURS[target], style)
     axes.set(xlim=(0, 1.005), ylim=(0, 1.02))
-    _legend(axes, _curve_keys(TARGET_COLOURS, list(detected), marked=False), "lower left")
+    legend(axes, _curve_keys(TARGET_COLOURS, list(detected), marked=False), "lower left")
 
 
 def _height_bars(axes: Axes, target: str, detected: Evaluations, *, leftmost: bool) -> None:
     """Bars of one target: a group for each face height, in it a bar for each pipeline."""
     several = len(detected) > 1
-    _plain(
+    plain(
         axes,
         "AP at IoU 0.5 by face height in px" if leftmost else "",
         target,
@@ -250,4 +250,4 @@ def _height_bars(axes: Axes, target: str, detected: Evaluations, *, leftmost: bo
         axes.set_yticklabels([])
     elif several:
         keys = [Patch(color=colour, label=name) for name, colour in zip(detected, colours, strict=True)]
-        _legend(axes, keys, "lower left", bbox_to_anchor=(-0.02, 0.985), ncols=len(keys), handlelength=1, borderpad=0)
+        legend(axes, keys, "lower left", bbox_to_anchor=(-0.02, 0.985), ncols=len(keys), handlelength=1, borderpad=0)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HELP = "time the pipeline on this machine, and measure the daemon's memory and its start"
 EXAMPLE = """\
   maskwatch bench --repeat 200 --json
-  maskwatch bench --against other-detector.tflite   # its time, bytes and arithmetic beside ours"""
+  maskwatch bench --against other-detector.tflite"""
 
 
 class _Once(argparse.Action):
