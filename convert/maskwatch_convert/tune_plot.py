@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from maskwatch_train.plots import BLUE, INK, LEFT_INCHES, QUIET, VERMILLION, WIDTH_INCHES, Look, legend, plain, page
+from maskwatch_train.plots import BLUE, INK, LEFT_INCHES, QUIET, VERMILLION, WIDTH_INCHES, Look, legend, page, plain
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch

@@ -82,6 +82,7 @@ def page(height_inches: float, title: str, subtitle: str) -> tuple[Figure, float
 
 
 def plain(axes: Axes, title: str, x: str = "", y: str = "", pad: float = 10) -> None:
+    """Title, axis labels and light rules, alike in every plot."""
     axes.set_title(title, loc="left", fontsize=11, fontweight="bold", color=INK, pad=pad)
     axes.set_xlabel(x, fontsize=9, color=QUIET)
     axes.set_ylabel(y, fontsize=9, color=QUIET)
@@ -93,6 +94,7 @@ def plain(axes: Axes, title: str, x: str = "", y: str = "", pad: float = 10) -> 
 
 
 def legend(axes: Axes, keys: Sequence[Line2D | Patch], place: str, **layout: Any) -> None:
+    """A key without a frame, alike in every plot."""
     style: Look = {"fontsize": 9, "framealpha": 0.9, "edgecolor": "none", "labelcolor": INK}
     axes.legend(handles=list(keys), loc=place, **(style | {"handlelength": 2.8} | layout))
 
