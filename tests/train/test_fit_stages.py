@@ -37,7 +37,7 @@ def samples(tmp_path_factory):
 def tiny_finder(monkeypatch):
     """The finder's outputs from one convolution a stride: quick to trace."""
 
-    def build(height_px=None, width_px=None):
+    def build(height_px=None, width_px=None, **_):
         picture = keras.Input((height_px, width_px, 3))
         x = keras.layers.Rescaling(1 / 127.5, -1)(picture)
         scores, boxes = [], []

@@ -25,16 +25,17 @@ def network() -> keras.Model:
 
 def test_a_network_comes_back_with_its_identity(tmp_path, network):
     recipe = FinderRecipe(scenes_per_epoch=7)
-    save_network(tmp_path, network, recipe, seed=11, data={"train": "ab" * 32})
+    save_network(tmp_path, network, recipe, seed=11, data={"train": "ab" * 32}, code=code_identity())
     trained = load_network(tmp_path)
     batch = np.random.default_rng(1).integers(0, 256, (2, 8, 8, 3)).astype(np.float32)
     for name, expected in network(batch).items():
         assert np.array_equal(trained.network(batch)[name], expected)
     assert trained.recipe["scenes_per_epoch"] == 7
-    assert trained.recipe["stages"][-1]["height_px"] == 256
+    assert trained.recipe["stages"][-1]["height_px"] == 320
     assert trained.identity["seed"] == 11
     assert trained.identity["data"] == {"train": "ab" * 32}
     assert trained.identity["code"]["keras"] == keras.__version__
+    assert trained.identity["code"]["backend"] == keras.backend.backend()
     assert trained.identity["code"]["version"] == version("maskwatch")
     assert json.loads((tmp_path / "run.json").read_text()) == trained.identity
     assert sorted(path.name for path in tmp_path.iterdir()) == ["network.keras", "run.json"]
@@ -47,7 +48,7 @@ def test_nothing_trained_names_the_command(tmp_path):
 
 @pytest.mark.parametrize("missing", ["network.keras", "run.json"])
 def test_a_run_without_its_end_is_refused(tmp_path, network, missing):
-    save_network(tmp_path, network, FinderRecipe(), seed=1, data={})
+    save_network(tmp_path, network, FinderRecipe(), seed=1, data={}, code=code_identity())
     (tmp_path / missing).unlink()
     with pytest.raises(DataError, match="no finished network"):
         load_network(tmp_path)
@@ -55,7 +56,7 @@ def test_a_run_without_its_end_is_refused(tmp_path, network, missing):
 
 @pytest.mark.parametrize("broken", ["network.keras", "run.json"])
 def test_a_damaged_file_is_a_fault_with_a_remedy(tmp_path, network, broken):
-    save_network(tmp_path, network, FinderRecipe(), seed=1, data={})
+    save_network(tmp_path, network, FinderRecipe(), seed=1, data={}, code=code_identity())
     content = (tmp_path / broken).read_bytes()
     (tmp_path / broken).write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match="damaged"):
@@ -83,11 +84,11 @@ def test_float_outputs_come_in_the_order_of_their_names(network):
 def test_specs_come_from_the_recipe(tmp_path, network):
     for name, recipe in (("finder", FinderRecipe()), ("masknet", ClassifierRecipe()), ("baseline_cnn", BASELINE)):
         (tmp_path / name).mkdir()
-        save_network(tmp_path / name, network, recipe, seed=1, data={})
+        save_network(tmp_path / name, network, recipe, seed=1, data={}, code=code_identity())
     found = finder_spec(load_network(tmp_path / "finder"))
-    assert (found.height_px, found.width_px, found.strides) == (256, 320, (8, 16, 32))
+    assert (found.height_px, found.width_px, found.strides) == (320, 416, (8, 16, 32))
     judged = classifier_spec(load_network(tmp_path / "masknet"))
-    assert (judged.size_px, judged.output, judged.whole_picture) == (96, "logit", True)
+    assert (judged.size_px, judged.output, judged.whole_picture) == (112, "logit", True)
     baseline = classifier_spec(load_network(tmp_path / "baseline_cnn"))
     assert (baseline.size_px, baseline.output) == (128, "probabilities")
     assert load_keras_pipeline(tmp_path, "baseline_cnn").finder is None

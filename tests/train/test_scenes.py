@@ -16,7 +16,7 @@ from maskwatch_train.index import DETECTION, LabelledBox, Sample
 from maskwatch_train.recipes import SceneRecipe
 from maskwatch_train.scenes import SMALLEST_FACE_PX, boxes_of, draw_scene, place
 
-RECIPE = SceneRecipe()
+RECIPE = SceneRecipe(height_px=256, width_px=320, tallest_face_px=230.0)
 GROUND, FACE = (30, 90, 160), (250, 20, 20)
 
 
