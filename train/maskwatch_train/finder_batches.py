@@ -39,7 +39,12 @@ class SceneBatches(keras.utils.PyDataset):
         self._scenes = [sample for sample in samples if sample.source == DETECTION]
         self._portraits = [sample for sample in samples if sample.source != DETECTION and sample.boxes]
         self._recipe, self._stage, self._seed = recipe, stage, seed
-        self._scene = replace(recipe.scene, height_px=stage.height_px, width_px=stage.width_px)
+        self._scene = replace(
+            recipe.scene,
+            height_px=stage.height_px,
+            width_px=stage.width_px,
+            background_share=stage.background_share,
+        )
         self.epoch = 0
 
     @property

@@ -18,11 +18,15 @@ class SceneRecipe:
     mosaic_share: float = 0.3
     lowest_face_px: float = 9.0
     tallest_face_px: float = 290.0
+    background_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One part of the finder's training at one size of input; the learning rate falls as a cosine to its last share."""
+    """One part of the finder's training at one size of input; the learning rate falls as a cosine to its last share.
+
+    `background_share` of the photographs are face-free windows: they teach what only looks like a face.
+    """
 
     height_px: int
     width_px: int
@@ -30,11 +34,15 @@ class Stage:
     epochs: int
     learning_rate: float
     last_share: float = 0.01
+    background_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class FinderRecipe:
-    """How the face finder is trained: small scenes first, where an epoch is cheap, then the size that serves."""
+    """How the face finder is trained: small scenes first, where an epoch is cheap, then the size that serves.
+
+    Last come backgrounds without faces: sleeves, badges and ceilings are what a finder takes for faces.
+    """
 
     widths: tuple[int, ...] = (32, 64, 96, 128)
     neck: int = 64
@@ -42,6 +50,7 @@ class FinderRecipe:
     stages: tuple[Stage, ...] = (
         Stage(160, 192, 32, epochs=20, learning_rate=4e-3, last_share=0.4),
         Stage(320, 416, 16, epochs=32, learning_rate=2e-3),
+        Stage(320, 416, 16, epochs=8, learning_rate=8e-4, background_share=0.3),
     )
     weight_decay: float = 1e-3
     most_faces: int = 48

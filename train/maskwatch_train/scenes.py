@@ -22,6 +22,9 @@ Boxes = npt.NDArray[np.float32]
 SMALLEST_FACE_PX = 6.0
 """Faces lower than this in the network's input carry no signal; they are left out of the targets."""
 
+WINDOW_TRIES, SMALLEST_WINDOW_PX = 12, 24
+"""How often a face-free window is tried for, and the side from which on it shows anything."""
+
 MOST_ENLARGEMENT = 2.5
 """No photograph is blown up further: what it would show does not exist."""
 
@@ -100,9 +103,28 @@ def place(
     )
 
 
-def _photograph(samples: Sequence[Sample], rng: Generator) -> tuple[Image, Boxes]:
+def face_free(image: Image, boxes: Boxes, rng: Generator) -> Image | None:
+    """A window of a photograph that touches no face, a fifth to all of its sides; None where none was met."""
+    height, width = image.shape[:2]
+    for _ in range(WINDOW_TRIES):
+        window_height, window_width = (max(1, int(side * rng.uniform(0.2, 1.0))) for side in (height, width))
+        top = int(rng.integers(height - window_height + 1))
+        left = int(rng.integers(width - window_width + 1))
+        bottom, right = top + window_height, left + window_width
+        apart = (boxes[:, 2] <= left) | (boxes[:, 0] >= right) | (boxes[:, 3] <= top) | (boxes[:, 1] >= bottom)
+        if apart.all() and min(window_height, window_width) >= SMALLEST_WINDOW_PX:
+            return image[top:bottom, left:right]
+    return None
+
+
+def _photograph(samples: Sequence[Sample], recipe: SceneRecipe, rng: Generator) -> tuple[Image, Boxes]:
     sample = samples[int(rng.integers(len(samples)))]
-    return _flipped(read_image(sample.path), boxes_of(sample), rng)
+    image, boxes = read_image(sample.path), boxes_of(sample)
+    if rng.random() < recipe.background_share:
+        window = face_free(image, boxes, rng)
+        if window is not None:
+            image, boxes = window, boxes[:0]
+    return _flipped(image, boxes, rng)
 
 
 def _mosaic(samples: Sequence[Sample], recipe: SceneRecipe, rng: Generator) -> tuple[Image, Boxes]:
@@ -112,7 +134,7 @@ def _mosaic(samples: Sequence[Sample], recipe: SceneRecipe, rng: Generator) -> t
     found = []
     for top, bottom in ((0, split_y), (split_y, recipe.height_px)):
         for left, right in ((0, split_x), (split_x, recipe.width_px)):
-            image, boxes = place(*_photograph(samples, rng), bottom - top, right - left, recipe, rng)
+            image, boxes = place(*_photograph(samples, recipe, rng), bottom - top, right - left, recipe, rng)
             canvas[top:bottom, left:right] = image
             found.append(boxes + np.array([left, top, left, top], np.float32))
     return canvas, np.concatenate(found)
@@ -126,11 +148,11 @@ def draw_scene(samples: Sequence[Sample], recipe: SceneRecipe, rng: Generator) -
     """
     kind = rng.random()
     if kind < recipe.letterboxed_share:
-        photograph, boxes = _photograph(samples, rng)
+        photograph, boxes = _photograph(samples, recipe, rng)
         image, mapping = letterbox(photograph, recipe.height_px, recipe.width_px)
         boxes = _keep_visible(mapping.boxes_to_input(boxes), 0, 0, recipe.width_px, recipe.height_px)
     elif kind < recipe.letterboxed_share + recipe.mosaic_share:
         image, boxes = _mosaic(samples, recipe, rng)
     else:
-        image, boxes = place(*_photograph(samples, rng), recipe.height_px, recipe.width_px, recipe, rng)
+        image, boxes = place(*_photograph(samples, recipe, rng), recipe.height_px, recipe.width_px, recipe, rng)
     return door_camera(image, rng), boxes
