@@ -14,7 +14,7 @@ from maskwatch.types import Box
 from maskwatch_train import scenes
 from maskwatch_train.index import DETECTION, LabelledBox, Sample
 from maskwatch_train.recipes import SceneRecipe
-from maskwatch_train.scenes import SMALLEST_FACE_PX, boxes_of, draw_scene, place
+from maskwatch_train.scenes import SMALLEST_FACE_PX, SMALLEST_WINDOW_PX, boxes_of, draw_scene, face_free, place
 
 RECIPE = SceneRecipe(height_px=256, width_px=320, tallest_face_px=230.0)
 GROUND, FACE = (30, 90, 160), (250, 20, 20)
@@ -235,3 +235,27 @@ def test_a_photograph_is_averaged_before_it_is_shrunk(tmp_path):
     scene, _ = place(stripes, boxes, 256, 320, recipe, np.random.default_rng(4))
     grey = cv2.cvtColor(scene, cv2.COLOR_RGB2GRAY).astype(float)
     assert grey[100:150, 140:180].std() < 12
+
+
+@given(seed=st.integers(0, 10_000), left=st.integers(0, 340), top=st.integers(0, 240), side=st.integers(8, 60))
+@settings(max_examples=60, deadline=None)
+def test_a_background_shows_no_part_of_a_face(seed, left, top, side):
+    image, boxes = coloured(300, 400, (left, top, left + side, top + side))
+    window = face_free(image, boxes, np.random.default_rng(seed))
+    if window is not None:
+        assert not red(window).any()
+        assert min(window.shape[:2]) >= SMALLEST_WINDOW_PX
+
+
+def test_a_picture_that_is_all_face_has_no_background():
+    image, boxes = coloured(100, 100, (0, 0, 100, 100))
+    assert face_free(image, boxes, np.random.default_rng(0)) is None
+
+
+@pytest.mark.usefixtures("no_camera")
+def test_as_many_photographs_as_asked_for_are_backgrounds(tmp_path):
+    samples = [write_sample(tmp_path, "one", *coloured(300, 400, (150, 100, 190, 150)))]
+    recipe = replace(RECIPE, letterboxed_share=1.0, background_share=0.5)
+    drawn = [draw_scene(samples, recipe, np.random.default_rng(seed)) for seed in range(80)]
+    assert 20 < sum(len(boxes) == 0 for _, boxes in drawn) < 60
+    assert all(red(scene).any() == bool(len(boxes)) for scene, boxes in drawn)
