@@ -22,6 +22,9 @@ Shape = tuple[int, ...]
 Operator = tuple[str, tuple[Shape, ...], tuple[Shape, ...]]
 """One step of a model: its name in TFLite (`CONV_2D`), and the shapes of its inputs and of its outputs, in order."""
 
+LOAD_PATIENCE_S = 1.0
+"""What loading a model waits for a frame that is being decoded, so that no runtime's chatter reaches the user."""
+
 RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
 """Modules that offer `Interpreter`, best first. tflite-runtime 2.14 leaves int8 models to other kernels than XNNPACK on
 x86-64, so it is refused there."""
@@ -61,7 +64,8 @@ class PictureModel:
         RuntimeMissingError where no runtime is installed or XNNPACK is off: other kernels give other int8 results.
         """
         runtime = load_runtime()
-        with quiet_decoders():  # "INFO: Created TensorFlow Lite XNNPACK delegate" has no setting to turn it off
+        # "INFO: Created TensorFlow Lite XNNPACK delegate" has no setting to turn it off.
+        with quiet_decoders(LOAD_PATIENCE_S):
             try:
                 self._interpreter = runtime.Interpreter(model_content=model, num_threads=threads)
                 self._interpreter.allocate_tensors()

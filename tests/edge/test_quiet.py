@@ -54,6 +54,25 @@ def test_threads_do_not_wait_for_each_other() -> None:
         thread.join(5)
 
 
+def test_one_with_patience_is_quiet_after_another_has_ended(capfd: pytest.CaptureFixture[str]) -> None:
+    """A model that was loaded while a frame was decoded once told its runtime's chatter to the user."""
+    waiting = threading.Event()
+
+    def load() -> None:
+        waiting.set()
+        with quiet_decoders(patience_s=30):
+            os.write(2, b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\n")
+
+    thread = threading.Thread(target=load)
+    with quiet_decoders():
+        thread.start()
+        assert waiting.wait(5)
+        thread.join(0.2)
+        assert thread.is_alive(), "it did not wait for the window"
+    thread.join(30)
+    assert capfd.readouterr().err == ""
+
+
 def test_closed_stderr_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     def closed(_: int) -> int:
         raise OSError(9, "Bad file descriptor")
