@@ -25,9 +25,9 @@ def quiet_decoders(patience_s: float = 0.0) -> Iterator[None]:
     """Send what native decoders write to stderr in this block to the debug log instead.
 
     Descriptor 2 belongs to the whole process, so lines that no decoder wrote (another thread's log, a progress bar)
-    are handed on when the block ends; keep it to one short decoding call. Where another thread is inside already, this one
-    waits `patience_s` at most for it to end, and else goes on without a window of its own: a frame must not wait. Does
-    nothing where stderr is closed.
+    are handed on when the block ends; keep it to one short decoding call. Where another thread is inside already, this
+    one waits `patience_s` at most for it to end, and else goes on without a window of its own: a frame must not wait.
+    Does nothing where stderr is closed.
     """
     if not hasattr(os, "memfd_create") or not _window.acquire(timeout=patience_s):
         yield
