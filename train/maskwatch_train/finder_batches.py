@@ -44,7 +44,6 @@ class SceneBatches(keras.utils.PyDataset):
             height_px=stage.height_px,
             width_px=stage.width_px,
             background_share=stage.background_share,
-            decoy_share=stage.decoy_share,
         )
         self.epoch = 0
 

@@ -19,15 +19,13 @@ class SceneRecipe:
     lowest_face_px: float = 9.0
     tallest_face_px: float = 290.0
     background_share: float = 0.0
-    decoy_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
     """One part of the finder's training at one size of input; the learning rate falls as a cosine to its last share.
 
-    `background_share` of the photographs are face-free windows, and badges are drawn into `decoy_share` of the scenes:
-    they teach what only looks like a face.
+    `background_share` of the photographs are face-free windows: they teach what only looks like a face.
     """
 
     height_px: int
@@ -37,14 +35,13 @@ class Stage:
     learning_rate: float
     last_share: float = 0.01
     background_share: float = 0.0
-    decoy_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class FinderRecipe:
     """How the face finder is trained: small scenes first, where an epoch is cheap, then the size that serves.
 
-    Last come backgrounds without faces, and badges: sleeves, emblems and ceilings are what a finder takes for faces.
+    Last come backgrounds without faces: sleeves, badges and ceilings are what a finder takes for faces.
     """
 
     widths: tuple[int, ...] = (32, 64, 96, 128)
@@ -54,7 +51,6 @@ class FinderRecipe:
         Stage(160, 192, 32, epochs=20, learning_rate=4e-3, last_share=0.4),
         Stage(320, 416, 16, epochs=32, learning_rate=2e-3),
         Stage(320, 416, 16, epochs=8, learning_rate=8e-4, background_share=0.3),
-        Stage(320, 416, 16, epochs=4, learning_rate=6e-4, background_share=0.2, decoy_share=0.5),
     )
     weight_decay: float = 1e-3
     most_faces: int = 48

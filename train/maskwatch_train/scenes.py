@@ -13,7 +13,6 @@ from maskwatch.types import Image
 from numpy.random import Generator
 
 from maskwatch_train.augment import door_camera
-from maskwatch_train.decoys import with_decoys
 from maskwatch_train.index import Sample
 from maskwatch_train.recipes import SceneRecipe
 
@@ -156,6 +155,4 @@ def draw_scene(samples: Sequence[Sample], recipe: SceneRecipe, rng: Generator) -
         image, boxes = _mosaic(samples, recipe, rng)
     else:
         image, boxes = place(*_photograph(samples, recipe, rng), recipe.height_px, recipe.width_px, recipe, rng)
-    if rng.random() < recipe.decoy_share:
-        image = np.asarray(with_decoys(image, boxes, rng), np.uint8)
     return door_camera(image, rng), boxes
