@@ -194,16 +194,16 @@ def networks_of(bundle: Bundle, against: Path | None) -> dict[str, bytes]:
 
 def place_work(root: Path, networks: Mapping[str, bytes], bundle: Bundle) -> None:
     """Put the plugin, the guest's script, our own sources and the networks into the root filesystem."""
-    work = root / "work"
-    shutil.rmtree(work, ignore_errors=True)
-    (work / "networks").mkdir(parents=True)
-    run_tool(["gcc", "-O2", "-Wall", "-fPIC", "-shared", "-o", work / "insncount.so", HERE / "insncount.c"])
-    shutil.copy(HERE / "pi_guest.py", work)
+    bench = root / "bench"
+    shutil.rmtree(bench, ignore_errors=True)
+    (bench / "networks").mkdir(parents=True)
+    run_tool(["gcc", "-O2", "-Wall", "-fPIC", "-shared", "-o", bench / "insncount.so", HERE / "insncount.c"])
+    shutil.copy(HERE / "pi_guest.py", bench)
     sources = Path(maskwatch.__file__).parent
-    shutil.copytree(sources, work / "edge" / "maskwatch", ignore=shutil.ignore_patterns("data", "__pycache__"))
+    shutil.copytree(sources, bench / "edge" / "maskwatch", ignore=shutil.ignore_patterns("data", "__pycache__"))
     for number, (name, model) in enumerate(networks.items()):
-        (work / "networks" / f"{number}-{name}.tflite").write_bytes(model)
-    (work / "bundle.maskwatch").write_bytes(bundle.path.read_bytes())
+        (bench / "networks" / f"{number}-{name}.tflite").write_bytes(model)
+    (bench / "bundle.maskwatch").write_bytes(bundle.path.read_bytes())
 
 
 def count_on(core: Core, root: Path, networks: Sequence[str]) -> Count:
@@ -212,13 +212,13 @@ def count_on(core: Core, root: Path, networks: Sequence[str]) -> Count:
     libraries = "/usr/lib/aarch64-linux-gnu"
     variables = {
         "PYTHONHASHSEED": "0",
-        "PYTHONPATH": f"/{LITERT_FOLDER}:/work/edge",
+        "PYTHONPATH": f"/{LITERT_FOLDER}:/bench/edge",
         "LD_LIBRARY_PATH": f"{libraries}/blas:{libraries}/lapack",
     }
     words = [
-        *chroot_command(), str(root), "/usr/bin/qemu-aarch64", "-cpu", core.name, "-plugin", "/work/insncount.so",
+        *chroot_command(), str(root), "/usr/bin/qemu-aarch64", "-cpu", core.name, "-plugin", "/bench/insncount.so",
         *(word for name, value in variables.items() for word in ("-E", f"{name}={value}")),
-        "/usr/bin/python3.11", "-B", "/work/pi_guest.py", str(PASSES), "/work/networks", "/work/bundle.maskwatch",
+        "/usr/bin/python3.11", "-B", "/bench/pi_guest.py", str(PASSES), "/bench/networks", "/bench/bundle.maskwatch",
     ]  # fmt: skip
     done = subprocess.run(
         words, env={"PATH": ENVIRONMENT["PATH"]}, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8",
