@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from maskwatch.manifest import FinderSpec
 from maskwatch_train import networks
@@ -24,7 +23,7 @@ def serving_finder(trained: TrainedNetwork, spec: FinderSpec) -> keras.Model:
 
 def serving_classifier(trained: TrainedNetwork) -> keras.Model:
     """The classifier; the original method's CNN has one form only."""
-    recipe: Mapping[str, Any] = trained.recipe
+    recipe = trained.recipe
     if recipe["architecture"] == WHOLE_PICTURE_CNN:
         return trained.network
     network = networks.masknet(recipe["size_px"], recipe["widths"], serving=True)

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from drawn import write_classification_set, write_detection_set
-from maskwatch.images import read_image
+from maskwatch.images import read_image, write_image
 from maskwatch.preprocess import letterbox
+from maskwatch.types import Box
 from maskwatch_train.finder_batches import LetterboxedBatches, SceneBatches, padded
-from maskwatch_train.index import DETECTION, read_data
+from maskwatch_train.index import DETECTION, LabelledBox, Sample, read_data
 from maskwatch_train.recipes import FinderRecipe, Stage
 
 STAGE = Stage(96, 128, batch_size=4, epochs=1, learning_rate=1e-3)
@@ -99,3 +100,17 @@ def test_validation_looks_at_every_picture_with_faces_once_as_the_door_does(samp
         wanted = mapping.boxes_to_input(np.array(edges, np.float32))
         found = boxes[: len(wanted)]
         assert np.allclose(found[found[:, 0].argsort()], wanted[wanted[:, 0].argsort()])
+
+
+def test_a_stage_says_how_many_photographs_are_backgrounds(tmp_path):
+    """One small face in the middle: every photograph has room for a window beside it."""
+    path = tmp_path / "one.png"
+    write_image(path, np.full((240, 320, 3), 128, np.uint8))
+    face = LabelledBox(Box(140, 100, 180, 140), 1, "with_mask")
+    sample = Sample(path, DETECTION, None, (face,), "one", 320, 240)
+    faces = {}
+    for share in (0.0, 1.0):
+        batches = SceneBatches([sample], RECIPE, replace(STAGE, background_share=share), seed=1)
+        faces[share] = sum(batches[index][1]["valid"].sum() for index in range(batches.num_batches))
+    assert faces[0.0] > 6
+    assert faces[1.0] <= 1

@@ -65,6 +65,7 @@ def test_a_whole_run_leaves_its_weights_and_its_log(tmp_path):
     assert {(0, 0), (1, 2)} <= batches.drawn
     assert epochs_in(tmp_path / "run" / "log.csv") == ["0", "1"]
     assert "val_loss" in (tmp_path / "run" / "log.csv").read_text().splitlines()[0]
+    assert list((tmp_path / "run" / "tensorboard").rglob("events.out.tfevents.*"))
     assert not (tmp_path / "run" / "unfinished.weights.h5").exists()
     again = new_model(2)
     again.load_weights(tmp_path / "run" / "weights.weights.h5")
