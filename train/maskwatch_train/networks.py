@@ -147,7 +147,7 @@ def finder(
     merged = None
     pyramid = []
     for stride, level in zip(reversed(FINDER_STRIDES), reversed(levels), strict=True):
-        x = _pointwise(level, neck, f"lateral{stride}")
+        x = level if level.shape[-1] == neck else _pointwise(level, neck, f"lateral{stride}")
         if merged is not None:
             enlarged = layers.UpSampling2D(2, interpolation="bilinear", name=f"up{stride}")(merged)
             x = layers.Add(name=f"merge{stride}")([x, enlarged])

@@ -12,8 +12,8 @@ DEFAULT_SEED = 2020
 class SceneRecipe:
     """How scenes are drawn. Shares are probabilities; heights are in pixels of the network's input."""
 
-    height_px: int = 320
-    width_px: int = 416
+    height_px: int = 352
+    width_px: int = 448
     letterboxed_share: float = 0.35
     mosaic_share: float = 0.3
     lowest_face_px: float = 9.0
@@ -41,7 +41,8 @@ class Stage:
 class FinderRecipe:
     """How the face finder is trained: small scenes first, where an epoch is cheap, then the size that serves.
 
-    Last come backgrounds without faces: sleeves, badges and ceilings are what a finder takes for faces.
+    Backgrounds without faces come along, most of all at the end: sleeves, badges and ceilings are what a finder takes
+    for faces.
     """
 
     widths: tuple[int, ...] = (32, 64, 96, 128)
@@ -49,8 +50,8 @@ class FinderRecipe:
     scenes_per_epoch: int = 4096
     stages: tuple[Stage, ...] = (
         Stage(160, 192, 32, epochs=20, learning_rate=4e-3, last_share=0.4),
-        Stage(320, 416, 16, epochs=32, learning_rate=2e-3),
-        Stage(320, 416, 16, epochs=8, learning_rate=8e-4, background_share=0.3),
+        Stage(320, 416, 16, epochs=30, learning_rate=2e-3, background_share=0.1),
+        Stage(352, 448, 16, epochs=10, learning_rate=8e-4, background_share=0.3),
     )
     weight_decay: float = 1e-3
     most_faces: int = 48
