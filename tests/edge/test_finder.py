@@ -164,13 +164,39 @@ def test_extreme_logits_are_scores_and_no_warning() -> None:
 
 def test_the_best_face_comes_first_and_what_overlaps_it_is_dropped() -> None:
     stub = network(
-        (cell_at(8, 1, 1), Box(4, 4, 24, 24), 1.0),
+        (cell_at(8, 1, 1), Box(2, 4, 22, 24), 1.0),
         (cell_at(8, 1, 2), Box(6, 5, 26, 25), 3.0),  # the same face, more surely
         (cell_at(8, 5, 9), Box(66, 34, 86, 54), 2.0),
     )
     found = FaceFinder(stub, SPEC).find(frame())
     assert [edges(face.box)[0] for face in found] == pytest.approx([6, 66], abs=1e-3)
     assert len(FaceFinder(stub, replace(SPEC, iou_threshold=0.9)).find(frame())) == 3
+
+
+def test_boxes_that_nearly_coincide_are_averaged_by_score() -> None:
+    stub = network(
+        (cell_at(8, 1, 1), Box(5, 4, 25, 24), 1.0),
+        (cell_at(8, 1, 2), Box(6, 5, 26, 25), 3.0),
+        (cell_at(8, 2, 1), Box(0, 4, 26, 24), -2.0),  # too unsure to have a say
+        (cell_at(8, 2, 2), Box(6, 12, 26, 32), 2.9),  # another place
+    )
+    (found,) = FaceFinder(stub, replace(SPEC, iou_threshold=0.3)).find(frame())
+    low, high = (1 / (1 + math.exp(-logit)) for logit in (1.0, 3.0))
+    expected = [
+        (low * one + high * other) / (low + high) for one, other in zip((5, 4, 25, 24), (6, 5, 26, 25), strict=True)
+    ]
+    assert edges(found.box) == pytest.approx(expected, abs=1e-3)
+    assert found.score == pytest.approx(high)
+
+
+@settings(deadline=None)
+@given(st.floats(0.05, 0.95), st.integers(0, 10_000))
+def test_a_face_has_the_same_box_whatever_score_is_asked_for(min_score: float, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    boxes = random.normal(0.3, 0.3, (1, len(CENTRES), 4)).astype(np.float32)
+    finder = FaceFinder(StubNetwork((random.normal(0, 2, (1, len(CENTRES), 1)).astype(np.float32), boxes)), SPEC)
+    found = finder.find(frame(), min_score)
+    assert found == finder.find(frame(), 0.01)[: len(found)]
 
 
 def test_suppression_looks_at_a_bounded_number_of_cells_the_best_ones() -> None:
