@@ -21,7 +21,7 @@ from maskwatch.interpreter import TFLiteNetwork
 from maskwatch.manifest import ClassifierSpec, FinderSpec, Manifest, utc_text
 from maskwatch.pipeline import Pipeline
 from maskwatch_train.evaluate import Progress, evaluate_pipeline
-from maskwatch_train.index import Sample
+from maskwatch_train.index import DETECTION, Sample
 from maskwatch_train.keras_network import WHOLE_PICTURE_CNN, classifier_spec, finder_spec, keras_pipeline
 from maskwatch_train.report import summary
 from maskwatch_train.runs import FINDER, TrainedNetwork, code_identity, load_network
@@ -33,8 +33,9 @@ from maskwatch_convert.operating_point import mask_threshold, score_threshold
 from maskwatch_convert.pack import write_bundle
 from maskwatch_convert.parity import Parity, compare
 from maskwatch_convert.quantise import quantise
+from maskwatch_convert.second_look import fit_weights, gather, worth_a_look
 from maskwatch_convert.serving import serving_classifier, serving_finder
-from maskwatch_convert.temperature import classifier_temperature, finder_temperature
+from maskwatch_convert.temperature import classifier_temperature
 
 logger = logging.getLogger(__name__)
 
@@ -148,17 +149,24 @@ def _at_operating_point(
 ) -> _Quantised:
     """Fit temperatures and choose the thresholds at them; `quantised` comes with temperatures of 1.
 
-    The finder's first, as they decide which face of a picture is judged, then the classifier's.
+    First what counts as a face, as that decides which face of a picture is judged, then what counts as masked.
     """
     finder, classifier = quantised.finder, quantised.classifier
-    if finder is not None:
-        found = evaluate_pipeline(pipeline(finder, classifier), samples, progress("threshold of faces"))
-        temperature = finder_temperature(found)
-        threshold = score_threshold(found, temperature, otherwise=finder.score_threshold)
-        finder = replace(finder, temperature=temperature, score_threshold=threshold)
+    if finder is not None and classifier.second_look is not None:
+        evidence = gather(pipeline(finder, classifier), samples, progress("second look at faces"))
+        weights = fit_weights(evidence)
+        finder = replace(finder, temperature=weights.temperature)
+        second_look = replace(classifier.second_look, weight=weights.weight, bias=weights.bias)
+        scenes = [sample for sample in samples if sample.source == DETECTION]
+        found = evaluate_pipeline(
+            pipeline(finder, replace(classifier, second_look=second_look)), scenes, progress("threshold of faces")
+        )
+        threshold = score_threshold(found, otherwise=second_look.score_threshold)
+        classifier = replace(classifier, second_look=replace(second_look, score_threshold=threshold))
+        finder = replace(finder, score_threshold=worth_a_look(evidence, weights, threshold))
     judged = evaluate_pipeline(pipeline(finder, classifier), samples, progress("threshold of masks"))
     # Probabilities that leave the network as such are not scaled: see `ClassifierSpec.output`.
-    temperature = classifier_temperature(judged) if classifier.output == "logit" else 1.0
+    temperature = 1.0 if classifier.output == "probabilities" else classifier_temperature(judged)
     threshold = mask_threshold(judged, temperature, otherwise=classifier.threshold)
     classifier = replace(classifier, temperature=temperature, threshold=threshold)
     return replace(quantised, finder=finder, classifier=classifier)

@@ -65,7 +65,7 @@ def model_card(manifest: Manifest, sizes_bytes: Mapping[str, int]) -> str:
         score, mask = (detection["calibration"][name] for name in ("score", "mask"))
         lines += [
             "",
-            f"Expected calibration error, faces ≥ {score['smallest_height_px']} px: the finder's score "
+            f"Expected calibration error, faces ≥ {score['smallest_height_px']} px: score "
             f"{_share(score['expected_calibration_error'])}, P(mask) {_share(mask['expected_calibration_error'])}.",
         ]
     lines += [

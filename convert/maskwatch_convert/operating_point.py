@@ -8,7 +8,7 @@ import numpy as np
 from maskwatch_train.claims import Claims
 from maskwatch_train.evaluate import Evaluation
 
-from maskwatch_convert.temperature import at_temperature, logits, scaled
+from maskwatch_convert.temperature import at_temperature, logits
 
 SMALLEST_FACE_PX = 32
 """Faces at a door are at least this high; smaller ones must not drag the threshold about."""
@@ -24,14 +24,18 @@ At a door, where most people wear a mask or most do not, neither may be traded a
 rather sounds once too often.
 """
 
+PLATEAU_F1 = 0.005
+"""Score thresholds whose F1 is this close to the best one count as equally good."""
+
 PLATEAU_PICTURES = 0.5
 """Thresholds that cost less than this many pictures more than the best one count as equally good."""
 
 
-def score_threshold(validation: Evaluation, temperature: float, otherwise: float) -> float:
+def score_threshold(validation: Evaluation, otherwise: float) -> float:
     """The score at which the F1 of faces ≥ 32 px is best, two decimals; `otherwise` where no such face is known.
 
-    `validation` was measured at the finder's temperature 1, and the threshold is for `temperature`.
+    It is the middle, by logit, of the unbroken range around the best score whose F1 is within PLATEAU_F1 of it: the
+    best score itself hangs on single faces.
     """
     if validation.detection is None:
         return otherwise
@@ -40,8 +44,12 @@ def score_threshold(validation: Evaluation, temperature: float, otherwise: float
     if not len(total) or total.max() <= 0:
         return otherwise
     f1 = 2 * curve.precision * curve.recall / total.clip(1e-9)
-    best = float(scaled(curve.threshold[int(f1.argmax())], temperature))
-    return round(min(max(best, LOWEST), HIGHEST), 2)
+    best = int(f1.argmax())
+    worse = np.flatnonzero(f1 < f1[best] - PLATEAU_F1)
+    first = worse[worse < best].max(initial=-1) + 1
+    last = worse[worse > best].min(initial=len(f1)) - 1
+    middle = logits(curve.threshold[[first, last]]).mean()
+    return round(min(max(float(1 / (1 + np.exp(-middle))), LOWEST), HIGHEST), 2)
 
 
 def mask_threshold(validation: Evaluation, temperature: float, otherwise: float) -> float:

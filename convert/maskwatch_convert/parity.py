@@ -101,7 +101,7 @@ def _figures(evaluation: Evaluation) -> Iterator[tuple[str, str, float]]:
     yield "ece_pictures", "ECE of pictures", evaluation.picture_masks.calibration_error
     faces = evaluation.face_masks.from_height(CALIBRATED_FACE_PX)
     yield "ece_faces", f"ECE of faces ≥ {CALIBRATED_FACE_PX} px", faces.calibration_error
-    yield "ece_scores", "ECE of the finder's scores", evaluation.face_scores.calibration_error
+    yield "ece_scores", "ECE of face scores", evaluation.face_scores.calibration_error
     for target in TARGETS:
         for height_px in (0, SMALLEST_FACE_PX):
             band, words = (f"min_height_{height_px}_px", f"≥ {height_px} px") if height_px else ("all", "all")

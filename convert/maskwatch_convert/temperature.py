@@ -22,11 +22,6 @@ _ALMOST_SURE = 1 - 1e-12
 """A float64 of more has too few bits left to tell its logit."""
 
 
-def finder_temperature(validation: Evaluation) -> float:
-    """The temperature for what the finder found in scenes; see `fit_temperature`."""
-    return fit_temperature(validation.face_scores)
-
-
 def classifier_temperature(validation: Evaluation) -> float:
     """The temperature for the labelled pictures and the labelled faces of scenes; see `fit_temperature`."""
     return fit_temperature(validation.picture_masks.joined(validation.face_masks.from_height(CALIBRATED_FACE_PX)))

@@ -92,7 +92,7 @@ def classifier_figures(
     for picture in progress(pictures):
         image = read_image(picture.path)
         for place, classifier in enumerate(classifiers):
-            said = [classifier.label(mask) is Label.WITH_MASK for mask in classifier.faces(image, picture.boxes)]
+            said = [classifier.label(look.mask) is Label.WITH_MASK for look in classifier.faces(image, picture.boxes)]
             right[place] += sum(answer == bool(label) for answer, label in zip(said, picture.labels, strict=True))
     total = sum(len(picture.labels) for picture in pictures)
     intervals = [wilson_interval(count, total) for count in right]

@@ -39,7 +39,8 @@ class FinderSpec:
     """The face finder: its file, its input height×width×3, and how its outputs are decoded.
 
     `strides` are the input pixels per cell of each output level; logits are divided by `temperature`; boxes that score
-    below `score_threshold` are dropped, and so are those that overlap a better one by more than `iou_threshold`.
+    below `score_threshold` are dropped, and so are those that overlap a better one by more than `iou_threshold`. Where
+    the classifier looks at a face a second time, this is the lower threshold of what is worth that look.
     """
 
     file: Annotated[str, _MODEL_NAME]
@@ -52,12 +53,25 @@ class FinderSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class SecondLookSpec:
+    """How two networks' words that this is a face become one score, and from which score on it counts.
+
+    The log-odds of a face are the finder's, at its temperature, plus `weight` × the classifier's face logit + `bias`.
+    """
+
+    weight: Annotated[float, Between(0, 1000)]
+    bias: Annotated[float, Between(-1000, 1000)]
+    score_threshold: Annotated[float, _RATIO]
+
+
+@dataclass(frozen=True, slots=True)
 class ClassifierSpec:
     """The mask classifier: its file, its input size×size×3, and how its output becomes P(mask worn properly).
 
-    A face is cut as a square with `margin_ratio` of surroundings. `output` is one logit of with_mask, or one
-    probability for each of `labels`. `threshold` is the probability from which on a face counts as masked;
-    `whole_picture` says that the network was trained to judge a whole picture too.
+    A face is cut as a square with `margin_ratio` of surroundings. `output` is one logit of with_mask; or that and the
+    logit of a face being there at all, which `second_look` weighs; or one probability for each of `labels`. `threshold`
+    is the probability from which on a face counts as masked; `whole_picture` says that the network was trained to
+    judge a whole picture too.
     """
 
     file: Annotated[str, _MODEL_NAME]
@@ -65,10 +79,11 @@ class ClassifierSpec:
     size_px: Annotated[int, _SIDE_PX]
     margin_ratio: Annotated[float, Between(0, 4)]
     labels: Annotated[tuple[str, ...], Between(2, 2)]
-    output: Literal["logit", "probabilities"]
+    output: Literal["logit", "mask_and_face_logits", "probabilities"]
     temperature: Annotated[float, _TEMPERATURE]
     threshold: Annotated[float, _RATIO]
     whole_picture: bool
+    second_look: SecondLookSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +153,9 @@ def _parse(text: bytes) -> Manifest:
     plain = loads(text)
     if not isinstance(plain, dict):
         raise SchemaError(f"{shown(plain)}, must be an object")
-    schema = plain.get("schema_version")
+    if "schema_version" not in plain:
+        raise SchemaError("schema_version: missing")
+    schema = plain["schema_version"]
     if type(schema) is int and schema != SCHEMA_VERSION:  # before all else: other schemas have other keys
         remedy = (
             "update Maskwatch on this machine"
@@ -160,6 +177,10 @@ def _check_across(manifest: Manifest) -> None:
     if set(manifest.classifier.labels) != {label.value for label in Label}:
         raise SchemaError(
             "classifier.labels: must be without_mask and with_mask, in the order of the network's outputs"
+        )
+    if (manifest.classifier.second_look is not None) != (manifest.classifier.output == "mask_and_face_logits"):
+        raise SchemaError(
+            "classifier.second_look: must be given where output is mask_and_face_logits, and null elsewhere"
         )
     if "manifest.json" in manifest.members:
         raise SchemaError("members.manifest.json: a manifest cannot list itself")

@@ -36,13 +36,23 @@ class Pipeline:
         """All faces of a frame, the most prominent (score × area) first; `min_score` replaces the bundle's own."""
         if self.finder is None:
             return ()
-        found = self.finder.find(frame, min_score)
-        masks = self.classifier.faces(frame.image, [detection.box for detection in found])
+        worth_a_look = self.finder.spec.score_threshold
+        second_look = self.classifier.spec.second_look
+        lowest = worth_a_look if second_look is None else second_look.score_threshold
+        if min_score is not None:
+            lowest = min_score
+        found = self.finder.find(frame, min(worth_a_look, lowest))
+        looks = self.classifier.faces(frame.image, [detection.box for detection in found])
         faces = [
-            Face(detection.box, detection.score, mask, self.classifier.label(mask))
-            for detection, mask in zip(found, masks, strict=True)
+            Face(
+                detection.box,
+                self.classifier.face_score(detection.score, look),
+                look.mask,
+                self.classifier.label(look.mask),
+            )
+            for detection, look in zip(found, looks, strict=True)
         ]
-        return tuple(sorted(faces, key=prominence, reverse=True))
+        return tuple(sorted((face for face in faces if face.score >= lowest), key=prominence, reverse=True))
 
     def classify(self, image: Image) -> Classification:
         """One verdict on a picture: its most prominent face's, or the whole picture's where no face is found."""

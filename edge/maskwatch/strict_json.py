@@ -1,5 +1,7 @@
 """JSON text to frozen dataclasses, strictly: every key must be known, there, of its type and within its bounds.
 
+A key whose field has a default may be left out: so a schema grows without refusing what was written before.
+
 Fields say their bounds in `typing.Annotated`, and `Mapping[str, object]` is free JSON; `manifest.py` shows how it
 reads. Home-made because a schema library weighs more megabytes than all of the edge.
 """
@@ -11,7 +13,7 @@ import math
 import re
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
@@ -147,14 +149,15 @@ def _read(kind: Any, value: object, where: str) -> object:
 def _read_dataclass(kind: type[Any], value: dict[str, object], where: str) -> object:
     hints = get_type_hints(kind, include_extras=True)
     names = [item.name for item in fields(kind)]
+    needed = [item.name for item in fields(kind) if item.default is MISSING]
     prefix = f"{where}." if where else ""
     for key in value:
         if key not in names:
             raise SchemaError(f"{prefix}{shown(key)[1:-1]}: unknown key")
-    for name in names:
+    for name in needed:
         if name not in value:
             raise SchemaError(f"{prefix}{name}: missing")
-    return kind(**{name: _read(hints[name], value[name], f"{prefix}{name}") for name in names})
+    return kind(**{name: _read(hints[name], value[name], f"{prefix}{name}") for name in names if name in value})
 
 
 def _typed(kind: type[T], value: object, where: str) -> T:

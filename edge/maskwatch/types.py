@@ -103,7 +103,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """One face in one frame: `score` is the finder's confidence, `mask` is P(mask worn properly); both 0 to 1."""
+    """One face in one frame: `score` is how surely it is one, `mask` is P(mask worn properly); both 0 to 1."""
 
     box: Box
     score: float

@@ -53,7 +53,7 @@ def test_average_precision_is_a_table_by_height(manifest):
     assert "| | all | ≥ 20 px | ≥ 32 px | ≥ 48 px |" in card
     assert "| face | 1.000 | 1.000 | 1.000 | 1.000 |" in card
     assert "| unmasked | – | – | – | – |" in card
-    assert "Expected calibration error, faces ≥ 20 px: the finder's score 0.100, P(mask) 0.200." in card
+    assert "Expected calibration error, faces ≥ 20 px: score 0.100, P(mask) 0.200." in card
 
 
 def test_a_bundle_without_a_finder_has_no_word_of_scenes(manifest):

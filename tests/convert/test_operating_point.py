@@ -31,18 +31,21 @@ def validation(precision=(), recall=(), threshold=(), *, detection: bool = True)
 
 
 def test_the_best_f1_wins():
-    found = score_threshold(validation([1, 0.9, 0.5], [0.2, 0.8, 0.9], [0.7, 0.456, 0.3]), 1.0, otherwise=0.4)
+    found = score_threshold(validation([1, 0.9, 0.5], [0.2, 0.8, 0.9], [0.7, 0.456, 0.3]), otherwise=0.4)
     assert found == 0.46
 
 
-def test_a_score_threshold_is_at_the_finders_temperature():
-    found = score_threshold(validation([1, 0.9, 0.5], [0.2, 0.8, 0.9], [0.7, 0.6, 0.3]), 0.5, otherwise=0.4)
-    assert found == round(0.6**2 / (0.6**2 + 0.4**2), 2)
+def test_of_scores_that_are_as_good_the_middle_is_taken():
+    # F1: 0.800, 0.903, 0.900, 0.904, 0.700, 0.904; the last one is as good, but behind a worse one.
+    recall = [0.8, 0.903, 0.9, 0.904, 0.7, 0.904]
+    found = score_threshold(validation(recall, recall, [0.9, 0.8, 0.6, 0.3, 0.25, 0.2]), otherwise=0.4)
+    odds = math.sqrt(0.8 / 0.2 * 0.3 / 0.7)
+    assert found == round(odds / (1 + odds), 2)
 
 
 @pytest.mark.parametrize(("score", "expected"), [(0.97, HIGHEST), (0.05, LOWEST)])
 def test_a_threshold_never_leaves_its_bounds(score, expected):
-    assert score_threshold(validation([1], [1], [score]), 1.0, otherwise=0.4) == expected
+    assert score_threshold(validation([1], [1], [score]), otherwise=0.4) == expected
 
 
 @pytest.mark.parametrize(
@@ -51,13 +54,13 @@ def test_a_threshold_never_leaves_its_bounds(score, expected):
     ids=["no finder", "no face", "nothing right"],
 )
 def test_without_faces_to_go_by_the_given_one_stays(evaluation):
-    assert score_threshold(evaluation, 1.0, otherwise=0.4) == 0.4
+    assert score_threshold(evaluation, otherwise=0.4) == 0.4
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)), max_size=20))
 def test_any_curve_gives_a_usable_threshold(rows):
     columns = zip(*rows, strict=True) if rows else ((), (), ())
-    assert LOWEST <= score_threshold(validation(*columns), 1.0, otherwise=0.4) <= HIGHEST
+    assert LOWEST <= score_threshold(validation(*columns), otherwise=0.4) <= HIGHEST
 
 
 def judged(truth, mask, height_px=100.0) -> Claims:

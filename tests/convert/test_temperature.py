@@ -13,12 +13,11 @@ from maskwatch_convert.temperature import (
     LOWEST,
     at_temperature,
     classifier_temperature,
-    finder_temperature,
     fit_temperature,
     logits,
     scaled,
 )
-from maskwatch_train.claims import NOTHING, Claims
+from maskwatch_train.claims import Claims
 from maskwatch_train.evaluate import summarise
 
 
@@ -94,11 +93,3 @@ def test_the_classifier_goes_by_pictures_and_faces_alike_but_not_by_specks():
     assert classifier_temperature(replace(nothing, picture_masks=pictures, face_masks=low)) == pytest.approx(
         0.5, rel=0.1
     )
-
-
-def test_the_finder_goes_by_its_scores():
-    evaluation = replace(
-        summarise([], [], has_finder=True), face_scores=drawn_at(0.3, 4000), face_masks=drawn_at(3, 4000)
-    )
-    assert finder_temperature(evaluation) == pytest.approx(0.3, rel=0.1)
-    assert finder_temperature(replace(evaluation, face_scores=NOTHING)) == 1.0

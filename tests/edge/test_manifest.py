@@ -17,6 +17,7 @@ from maskwatch.manifest import (
     GoldenVector,
     Manifest,
     Member,
+    SecondLookSpec,
     parse_manifest,
     to_json,
     utc_text,
@@ -25,6 +26,14 @@ from tiny_models import tiny_manifest
 
 MEMBERS = {name: Member(10, "ab" * 32) for name in ("finder.tflite", "classifier.tflite", "MODEL_CARD.md")}
 MANIFEST = tiny_manifest(members=MEMBERS, golden=(GoldenVector("finder.tflite", "one", "cd" * 32),))
+
+
+SECOND_LOOK = SecondLookSpec(0.7, -1.5, 0.45)
+LOOKS = dataclasses.asdict(SECOND_LOOK)
+LOOKING_TWICE = dataclasses.replace(
+    MANIFEST,
+    classifier=dataclasses.replace(MANIFEST.classifier, output="mask_and_face_logits", second_look=SECOND_LOOK),
+)
 
 
 def plain() -> dict[str, Any]:
@@ -46,8 +55,9 @@ def changed(path: str, value: object) -> dict[str, Any]:
     return result
 
 
-def test_what_is_written_is_read_back_the_same() -> None:
-    assert parse_manifest(to_json(MANIFEST)) == MANIFEST
+@pytest.mark.parametrize("manifest", [MANIFEST, LOOKING_TWICE], ids=["one logit", "two logits"])
+def test_what_is_written_is_read_back_the_same(manifest: Manifest) -> None:
+    assert parse_manifest(to_json(manifest)) == manifest
 
 
 def test_equal_manifests_are_written_as_equal_bytes() -> None:
@@ -65,6 +75,24 @@ def test_whole_numbers_serve_as_numbers() -> None:
     assert (temperature, type(temperature)) == (2.0, float)
 
 
+CLASSIFIERS = st.builds(
+    ClassifierSpec,
+    file=st.just("classifier.tflite"),
+    architecture=st.from_regex(r"[a-z][a-z0-9_-]{0,39}", fullmatch=True),
+    size_px=st.integers(8, 4096),
+    margin_ratio=st.floats(0, 4),
+    labels=st.permutations(["with_mask", "without_mask"]).map(tuple),
+    output=st.sampled_from(["logit", "probabilities"]),
+    temperature=st.floats(0, 1000, exclude_min=True),
+    threshold=st.floats(0, 1),
+    whole_picture=st.booleans(),
+    second_look=st.none(),
+)
+SECOND_LOOKS = st.builds(
+    SecondLookSpec, weight=st.floats(0, 1000), bias=st.floats(-1000, 1000), score_threshold=st.floats(0, 1)
+)
+
+
 @given(
     st.builds(
         FinderSpec,
@@ -76,18 +104,8 @@ def test_whole_numbers_serve_as_numbers() -> None:
         score_threshold=st.floats(0, 1),
         iou_threshold=st.floats(0, 1),
     ),
-    st.builds(
-        ClassifierSpec,
-        file=st.just("classifier.tflite"),
-        architecture=st.from_regex(r"[a-z][a-z0-9_-]{0,39}", fullmatch=True),
-        size_px=st.integers(8, 4096),
-        margin_ratio=st.floats(0, 4),
-        labels=st.permutations(["with_mask", "without_mask"]).map(tuple),
-        output=st.sampled_from(["logit", "probabilities"]),
-        temperature=st.floats(0, 1000, exclude_min=True),
-        threshold=st.floats(0, 1),
-        whole_picture=st.booleans(),
-    ),
+    CLASSIFIERS
+    | st.builds(dataclasses.replace, CLASSIFIERS, output=st.just("mask_and_face_logits"), second_look=SECOND_LOOKS),
     st.recursive(
         st.none()
         | st.booleans()
@@ -126,7 +144,15 @@ def test_every_valid_manifest_survives_the_round_trip(
         ("finder", [], r"finder: \[\], must be an object"),
         ("classifier", None, "classifier: None, must be an object"),
         ("classifier/file", "MODEL_CARD.md", "classifier.file"),
-        ("classifier/output", "softmax", "classifier.output: 'softmax', must be one of logit, probabilities"),
+        ("classifier/output", "softmax", "classifier.output: 'softmax', must be one of logit, mask_and_face_logits"),
+        ("classifier/second_look", {**LOOKS, "weight": -0.1}, "classifier.second_look.weight: -0.1, must be ≥ 0"),
+        ("classifier/second_look", {**LOOKS, "bias": 1001}, "classifier.second_look.bias: 1001"),
+        ("classifier/second_look", {**LOOKS, "score_threshold": 2}, "classifier.second_look.score_threshold: 2"),
+        ("classifier/second_look", {**LOOKS, "third": 0}, "classifier.second_look.third: unknown key"),
+        ("classifier/second_look", {"weight": 1}, "classifier.second_look.bias: missing"),
+        ("classifier/second_look", [], r"classifier.second_look: \[\], must be an object"),
+        ("classifier/second_look", LOOKS, "classifier.second_look: must be given where output is mask_and_face_logits"),
+        ("classifier/output", "mask_and_face_logits", "classifier.second_look: must be given where output is mask_"),
         ("classifier/labels", ["without_mask", "mask"], "classifier.labels: must be"),
         ("classifier/labels", ["with_mask"], "classifier.labels: 1 items"),
         ("classifier/whole_picture", 1, "classifier.whole_picture: 1, must be true or false"),
@@ -166,6 +192,35 @@ def test_a_missing_key_is_named(name: str) -> None:
     del value[name]
     with pytest.raises(BundleError, match=f"{name}: missing"):
         parse(value)
+
+
+def test_what_was_written_before_there_was_a_second_look_still_opens() -> None:
+    """Bundles of version 0.2.0 and before have no such key."""
+    value = plain()
+    del value["classifier"]["second_look"]
+    assert parse(value) == MANIFEST
+
+
+def test_two_logits_without_a_second_look_are_refused_however_it_is_left_out() -> None:
+    value = json.loads(to_json(LOOKING_TWICE))
+    del value["classifier"]["second_look"]
+    with pytest.raises(BundleError, match=r"classifier\.second_look: must be given"):
+        parse(value)
+
+
+@pytest.mark.parametrize(
+    "name", [field.name for field in dataclasses.fields(ClassifierSpec) if field.name != "second_look"]
+)
+def test_no_other_key_of_a_classifier_may_be_left_out(name: str) -> None:
+    value = plain()
+    del value["classifier"][name]
+    with pytest.raises(BundleError, match=rf"classifier\.{name}: missing"):
+        parse(value)
+
+
+def test_an_object_without_a_schema_is_told_so_first() -> None:
+    with pytest.raises(BundleError, match=r"^manifest\.json: schema_version: missing$"):
+        parse({"shape": "unheard of"})
 
 
 @pytest.mark.parametrize(("schema", "remedy"), [(2, "update Maskwatch"), (0, "make the bundle anew")])

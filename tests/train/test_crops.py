@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from maskwatch.images import write_image
 from maskwatch.preprocess import crop_face, whole_picture
 from maskwatch.types import Box
+from maskwatch_train.classifier_loss import UNKNOWN
 from maskwatch_train.crops import (
     ASIDE_SHARE,
     COVERED_SHARE,
@@ -28,6 +29,7 @@ from maskwatch_train.crops import (
     draw_crop,
     dress,
     list_crops,
+    targets,
 )
 from maskwatch_train.index import CLASSIFICATION, DETECTION, LabelledBox, Sample
 from maskwatch_train.recipes import BASELINE, ClassifierRecipe
@@ -191,10 +193,74 @@ def test_batches_hold_both_classes_alike_whatever_the_data_hold(uneven):
         images, truth = batches[index]
         assert images.shape == (16, RECIPE.size_px, RECIPE.size_px, 3)
         assert images.dtype == np.uint8
-        assert truth.shape == (16, 1)
+        assert truth.shape == (16, 2)
+        assert (truth[:, 1] == 1).all(), "without decoys all are faces"
         labels += truth[:, 0].tolist()
     assert set(labels) == {0, 1}
     assert np.mean(labels) == pytest.approx(0.5, abs=0.08)
+
+
+@pytest.mark.parametrize("decoy_share", [0.25, 0.6])
+def test_batches_hold_their_share_of_decoys_and_both_classes_alike(uneven, decoy_share):
+    """Many more decoys than faces, and the two faces' classes as uneven as ever."""
+    crops, tiles = uneven
+    crops = [*crops, *(Crop(crops[0].sample, Box(0, 0, 20, 20), None) for _ in range(60))]
+    tiles = np.concatenate([tiles, np.full((60, TILE_PX, TILE_PX, 3), 250, np.uint8)])
+    batches = CropBatches(crops, tiles, replace(RECIPE, dressed=False, decoy_share=decoy_share), seed=3)
+    drawn = np.concatenate([batches[index][1] for index in range(60)])
+    told = {row: float((drawn == row).all(axis=1).mean()) for row in ((0, 1), (1, 1), (UNKNOWN, 0))}
+    faces = (1 - decoy_share) / 2
+    assert told == pytest.approx({(0, 1): faces, (1, 1): faces, (UNKNOWN, 0): decoy_share}, abs=0.05)
+
+
+def test_a_drawn_crop_and_its_target_belong_together(uneven):
+    """Tiles of one grey level tell the crop; the mask's target alone may change, by a mask painted on."""
+    crops, _ = uneven
+    sample = crops[0].sample
+    crops = [Crop(sample, Box(0, 0, 60, 80), 0), Crop(sample, Box(0, 0, 60, 80), 1), Crop(sample, None, 1),
+             Crop(sample, Box(0, 0, 60, 80), None)]  # fmt: skip
+    tiles = np.array([40, 100, 160, 220], np.uint8)[:, None, None, None] + np.zeros((4, TILE_PX, TILE_PX, 3), np.uint8)
+    shown = []
+
+    def by_grey(tile, size_px, _rng):
+        shown.append(int(np.median(tile)))
+        return np.zeros((size_px, size_px, 3), np.uint8)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("maskwatch_train.crops.draw_crop", by_grey)
+        batches = CropBatches(crops, tiles, RECIPE, seed=3)
+        told = [tuple(row) for index in range(12) for row in batches[index][1].tolist()]
+    seen = {grey: {row for level, row in zip(shown, told, strict=True) if level == grey} for grey in (100, 160, 220)}
+    assert seen == {100: {(1, 1)}, 160: {(1, UNKNOWN)}, 220: {(UNKNOWN, 0)}}
+    bare = {row for level, row in zip(shown, told, strict=True) if level not in seen}
+    assert bare == {(0, 1), (1, 1)}
+
+
+@pytest.mark.parametrize("decoys", [0, 5])
+def test_the_baseline_learns_one_label_a_picture(tmp_path, decoys):
+    """Its share of decoys is none, even where there are some."""
+    sample = sample_of(tmp_path, "one", 1)
+    crops = [Crop(sample, None, number % 2) for number in range(6)]
+    crops += [Crop(sample, Box(0, 0, 20, 20), None)] * decoys
+    tiles = np.zeros((len(crops), TILE_PX, TILE_PX, 3), np.uint8)
+    recipe = replace(BASELINE, size_px=32, batch_size=16)
+    drawn = np.concatenate([CropBatches(crops, tiles, recipe, seed=1)[index][1] for index in range(4)])
+    assert drawn.shape == (64, 1)
+    assert set(drawn[:, 0].tolist()) == {0, 1}
+    assert PlainCrops(crops[:6], tiles[:6], recipe)[0][1].tolist() == [[0], [1]] * 3
+
+
+def test_targets_say_what_is_known_of_mask_and_face(tmp_path):
+    sample, box = sample_of(tmp_path, "one", 1), Box(0, 0, 20, 20)
+    crops = [Crop(sample, box, 1), Crop(sample, box, 0), Crop(sample, None, 1), Crop(sample, None, 0),
+             Crop(sample, box, None)]  # fmt: skip
+    told = targets(crops, [crop.label for crop in crops], RECIPE)
+    assert told.dtype == np.int32
+    assert told.tolist() == [[1, 1], [0, 1], [1, UNKNOWN], [0, UNKNOWN], [UNKNOWN, 0]]
+    painted = targets(crops[1:2], [1], RECIPE)
+    assert painted.tolist() == [[1, 1]], "the label as dressed, not the crop's own"
+    assert targets(crops[2:4], [1, 0], BASELINE).tolist() == [[1], [0]]
+    assert targets([], [], RECIPE).shape == (0, 2)
 
 
 def test_only_bare_faces_are_dressed_and_only_a_worn_mask_makes_them_masked(tmp_path):
@@ -206,14 +272,16 @@ def test_only_bare_faces_are_dressed_and_only_a_worn_mask_makes_them_masked(tmp_
         "masked": Crop(sample, Box(0, 0, 60, 80), 1),
         "badly worn": Crop(sample, Box(0, 0, 60, 80), 0, rare=True),
         "whole": Crop(sample, None, 0),
+        "decoy": Crop(sample, Box(0, 0, 60, 80), None),
     }.items():
         drawn = [dress(tile, crop, 0.4, tile, np.random.default_rng(seed)) for seed in range(200)]
         seen[kind] = {label for _, label in drawn}, np.mean([not np.array_equal(dressed, tile) for dressed, _ in drawn])
-    assert [seen[kind][0] for kind in ("bare", "masked", "badly worn", "whole")] == [{0, 1}, {1}, {0}, {0}]
+    labels = {kind: labels for kind, (labels, _) in seen.items()}
+    assert labels == {"bare": {0, 1}, "masked": {1}, "badly worn": {0}, "whole": {0}, "decoy": {None}}
     changed = PAINTED_SHARE + COVERED_SHARE
     assert seen["bare"][1] == pytest.approx(1 - (1 - changed) * (1 - ASIDE_SHARE), abs=0.12)
     assert seen["masked"][1] == pytest.approx(ASIDE_SHARE, abs=0.08)
-    assert seen["whole"][1] == 0
+    assert seen["whole"][1] == seen["decoy"][1] == 0
 
 
 def test_badly_worn_masks_are_drawn_more_often(tmp_path):
@@ -242,6 +310,6 @@ def test_validation_sees_every_crop_once_untouched(uneven):
     plain = PlainCrops(crops, tiles, RECIPE)
     batches = [plain[index] for index in range(plain.num_batches)]
     assert [len(images) for images, _ in batches] == [16, 4]
-    images, labels = (np.concatenate(parts) for parts in zip(*batches, strict=True))
+    images, truth = (np.concatenate(parts) for parts in zip(*batches, strict=True))
     assert images[:, 40, 40, 0].tolist() == [number * 10 for number in range(20)]
-    assert labels[:, 0].tolist() == [1] + [0] * 19
+    assert truth.tolist() == [[1, 1]] + [[0, 1]] * 19

@@ -21,15 +21,20 @@ from maskwatch.bundle import open_bundle
 from maskwatch.cli import main
 from maskwatch.images import read_image
 from maskwatch.pipeline import load_pipeline
-from maskwatch.types import Label
+from maskwatch.types import Box, Label
 from maskwatch_convert import convert, parity
 from maskwatch_train import crops, recipes
+from maskwatch_train.decoys import MOST_OVERLAP
 from maskwatch_train.index import CLASSIFICATION, read_data
+from maskwatch_train.runs import load_network
 from maskwatch_train.split import load_split
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 SIDE_PX = 48
+
+LENGTH = ["--epochs", "4", "--samples", "2400"]
+"""Of masknet's training: some 300 steps, a quarter of whose crops are decoys."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class Workshop:
 
 @pytest.fixture(scope="module", autouse=True)
 def small_recipes(tmp_path_factory):
-    """Inputs of 48 px and no door camera: drawn faces are learnt in some 200 steps."""
+    """Inputs of 48 px and no door camera: drawn faces are learnt in some 300 steps."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         stages = (recipes.Stage(96, 128, batch_size=8, epochs=1, learning_rate=8e-3),)
@@ -79,7 +84,7 @@ def workshop(small_recipes, tmp_path_factory) -> Workshop:
     write_classification_set(made.data / "face-mask-dataset", 300, 1, faces_csv=True)
     write_detection_set(made.data / "face-mask-detection", 24, 2)
     assert main(["train", "finder", *made.places, "--epochs", "3", "--samples", "256"]) == 0
-    assert main(["train", "classifier", *made.places, "--epochs", "4", "--samples", "1600"]) == 0
+    assert main(["train", "classifier", *made.places, *LENGTH]) == 0
     baseline = ["--architecture", "baseline_cnn", "--epochs", "2", "--samples", "320"]
     assert main(["train", "classifier", *made.places, *baseline]) == 0
     assert main(["convert", *made.places, "--out", str(made.bundle.parent)]) == 0
@@ -99,7 +104,21 @@ def test_training_leaves_networks_logs_and_identities(workshop):
         assert [int(row["epoch"]) for row in rows] == list(range(len(rows)))
         if name != "baseline_cnn":  # which gets too few steps to tell
             assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
-    assert json.loads((workshop.run / "masknet" / "run.json").read_text())["recipe"]["epochs"] == 4
+    identity = json.loads((workshop.run / "masknet" / "run.json").read_text())
+    assert identity["recipe"]["epochs"] == 4
+    assert identity["data"]["finder"] == load_network(workshop.run / "finder").weights_sha256
+
+
+def test_the_classifier_learns_from_decoys_of_the_training_photographs(workshop):
+    rows = json.loads((workshop.run / "masknet" / "decoys.json").read_text())["boxes"]
+    trained = {sample.name: sample for sample in load_split(workshop.data).train}
+    assert len(rows) > 0
+    for name, *edges in rows:
+        assert all(Box(*edges).iou(face.box) < MOST_OVERLAP for face in trained[name].boxes)
+    with (workshop.run / "masknet" / "log.csv").open(newline="") as stream:
+        *_, last = csv.DictReader(stream)
+    assert 0.5 < float(last["face_accuracy"]) <= 1
+    assert not (workshop.run / "baseline_cnn" / "decoys.json").exists()
 
 
 def test_the_classifier_learnt_the_drawn_masks(workshop):
@@ -107,8 +126,8 @@ def test_the_classifier_learnt_the_drawn_masks(workshop):
     classifier = load_pipeline(open_bundle(workshop.bundle)).classifier
     right = []
     for sample in load_split(workshop.data).test:
-        masks = classifier.faces(read_image(sample.path), [face.box for face in sample.boxes])
-        said = [classifier.label(mask) is Label.WITH_MASK for mask in masks]
+        looks = classifier.faces(read_image(sample.path), [face.box for face in sample.boxes])
+        said = [classifier.label(look.mask) is Label.WITH_MASK for look in looks]
         right += [answer == bool(face.label) for answer, face in zip(said, sample.boxes, strict=True)]
     assert len(right) > 40
     assert np.mean(right) > 0.75
@@ -235,18 +254,16 @@ def test_data_boxes_uses_the_new_finder(workshop, tmp_path, capsys):
 
 
 def test_training_again_trains_nothing(workshop, capsys):
-    before = (workshop.run / "masknet" / "log.csv").read_bytes()
-    words = ["train", "classifier", *workshop.places, "--samples", "1600"]
-    assert main([*words, "--epochs", "4"]) == 0
+    before = {name: (workshop.run / "masknet" / name).read_bytes() for name in ("log.csv", "decoys.json")}
+    assert main(["train", "classifier", *workshop.places, *LENGTH]) == 0
     assert capsys.readouterr().out == ""
-    assert (workshop.run / "masknet" / "log.csv").read_bytes() == before
+    assert {name: (workshop.run / "masknet" / name).read_bytes() for name in before} == before
 
 
 @pytest.mark.parametrize("change", [["--epochs", "5"], ["--seed", "7"]])
 def test_training_otherwise_in_a_finished_run_is_refused(workshop, change, capsys):
     """Nothing was trained, and yet run.json was written over with a recipe that the network never saw."""
     before = (workshop.run / "masknet" / "run.json").read_bytes()
-    words = ["train", "classifier", *workshop.places, "--samples", "1600", "--epochs", "4", *change]
-    assert main(words) == 3
+    assert main(["train", "classifier", *workshop.places, *LENGTH, *change]) == 3
     assert "--run" in capsys.readouterr().err.splitlines()[-1]
     assert (workshop.run / "masknet" / "run.json").read_bytes() == before

@@ -1,8 +1,11 @@
-"""Training as a whole: the finder's stages in turn, what cannot be trained, and the verb's own arguments."""
+"""Training as a whole: the finder's stages in turn, what a classifier is trained from, and what cannot be trained."""
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -10,11 +13,15 @@ import pytest
 from drawn import write_classification_set, write_detection_set
 from maskwatch.cli import main
 from maskwatch.errors import DataError
+from maskwatch.types import Box
+from maskwatch_train import fit_classifier as fit_classifier_module
 from maskwatch_train import networks
+from maskwatch_train.crops import Crop
 from maskwatch_train.fit_classifier import build_classifier, fit_classifier
 from maskwatch_train.fit_finder import fit_finder
 from maskwatch_train.index import read_data
 from maskwatch_train.recipes import CLASSIFIERS, ClassifierRecipe, FinderRecipe, Stage
+from maskwatch_train.runs import code_identity, load_network, save_network
 
 RECIPE = FinderRecipe(
     scenes_per_epoch=8,
@@ -26,11 +33,16 @@ RECIPE = FinderRecipe(
 
 
 @pytest.fixture(scope="module")
-def samples(tmp_path_factory):
+def data(tmp_path_factory):
     root = tmp_path_factory.mktemp("data")
     write_classification_set(root / "portraits", 8, 1, faces_csv=True)
     write_detection_set(root / "scenes", 4, 2)
-    return read_data(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def samples(data):
+    return read_data(data)
 
 
 @pytest.fixture
@@ -82,6 +94,22 @@ def test_a_classifier_needs_both_classes(samples, tmp_path, label):
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("with_decoys", [True, False])
+def test_a_classifier_is_trained_with_decoys_and_without(samples, tmp_path, with_decoys):
+    """A tuning has none."""
+    recipe = replace(ClassifierRecipe(), size_px=32, widths=(8, 8, 8, 8), batch_size=8, crops_per_epoch=16, epochs=1)
+    decoys = [Crop(sample, Box(0, 0, 12, 12), None) for sample in samples[:3]] if with_decoys else ()
+    network = fit_classifier(
+        samples, samples, tmp_path, tmp_path / "tiles", recipe, decoys=decoys,
+        seed=1, progress=lambda items, _total: items, verbose=0,
+    )  # fmt: skip
+    assert network.output_shape == (None, 2)
+    header, row = (tmp_path / "log.csv").read_text().splitlines()
+    told = dict(zip(header.split(","), map(float, row.split(",")), strict=True))
+    assert told.keys() >= {"accuracy", "face_accuracy", "val_accuracy", "val_face_accuracy"}
+    assert all(math.isfinite(value) for value in told.values())
+
+
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_every_named_architecture_is_built_for_its_size(name):
     recipe = replace(CLASSIFIERS[name], size_px=32)
@@ -105,3 +133,125 @@ def test_training_without_data_is_one_line_and_exit_3(tmp_path, capsys):
     assert "nowhere" in line
     assert "data fetch" in line
     assert not (tmp_path / "run").exists()
+
+
+# `maskwatch train classifier`
+
+
+def constant_finder(score: float) -> keras.Model:
+    """Believes this much in a face at every cell, each box 32 px of the input wide."""
+    network = networks.finder()
+    for layer in network.layers:
+        layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
+    for stride, logits, distances in zip(networks.FINDER_STRIDES, *two_heads(network), strict=True):
+        logits.bias.assign([math.log(score / (1 - score))])
+        distances.bias.assign([math.log(16 / stride)] * 4)
+    return network
+
+
+def two_heads(network):
+    """The convolutions that give scores, and those that give boxes, finest stride first."""
+    heads = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+    return [
+        [layer for layer in heads if layer.filters == filters and layer.kernel_size == (1, 1)] for filters in (1, 4)
+    ]
+
+
+@pytest.fixture
+def shop(data, tmp_path, monkeypatch, tiny_finder):
+    """A run folder to train in; `fits` are the decoys that each training of a classifier was handed."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    run, fits, breaks = tmp_path / "run", [], []
+
+    def fit(_train, _validation, folder, _cache, _recipe, *, decoys, **_):
+        fits.append(list(decoys))
+        if breaks:
+            raise breaks.pop()
+        folder.mkdir(parents=True, exist_ok=True)
+        return keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+
+    def save_finder(score: float) -> None:
+        (run / "finder").mkdir(parents=True, exist_ok=True)
+        save_network(run / "finder", constant_finder(score), RECIPE, seed=1, data={}, code=code_identity())
+
+    def train(*words: str) -> int:
+        return main(["train", "classifier", "--data", str(data), "--run", str(run), *words])
+
+    monkeypatch.setattr(fit_classifier_module, "fit_classifier", fit)
+    return SimpleNamespace(run=run, fits=fits, breaks=breaks, save_finder=save_finder, train=train)
+
+
+def test_a_classifier_without_a_finder_is_one_line_and_exit_3(shop, capsys):
+    assert shop.train() == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(shop.run / "finder") in line
+    assert "run `maskwatch train finder`" in line
+    assert not shop.run.exists()
+    assert shop.fits == []
+
+
+def test_the_original_method_needs_no_finder(shop):
+    assert shop.train("--architecture", "baseline_cnn") == 0
+    assert shop.fits == [[]]
+    assert not (shop.run / "baseline_cnn" / "decoys.json").exists()
+
+
+def test_a_run_that_was_cut_off_goes_on_with_the_same_decoys(shop):
+    shop.save_finder(score=0.35)
+    shop.breaks.append(KeyboardInterrupt())
+    assert shop.train() == 130
+    kept = (shop.run / "masknet" / "decoys.json").read_bytes()
+    assert shop.train() == 0
+    first, second = shop.fits
+    assert len(first) > 5
+    assert second == first
+    assert all(crop.label is None and crop.sample.boxes for crop in first)
+    assert (shop.run / "masknet" / "decoys.json").read_bytes() == kept
+    identity = json.loads((shop.run / "masknet" / "run.json").read_text())
+    assert identity["recipe"]["decoy_share"] == ClassifierRecipe().decoy_share
+    assert identity["data"]["finder"] == load_network(shop.run / "finder").weights_sha256
+
+
+def test_a_finder_sure_of_all_it_sees_leaves_no_decoys(shop, capsys):
+    shop.save_finder(score=0.9)
+    assert shop.train() == 0
+    assert "the finder took nothing for a face" in capsys.readouterr().err
+    assert shop.fits == [[]]
+
+
+@pytest.mark.parametrize("change", ["seed", "finder"])
+def test_a_finished_run_is_kept_from_other_photographs_and_finders(shop, capsys, change):
+    """Told to delete the decoys first, which belong to the finished network."""
+    shop.save_finder(score=0.35)
+    assert shop.train() == 0
+    if change == "finder":
+        shop.save_finder(score=0.36)
+    capsys.readouterr()
+    assert shop.train(*(["--seed", "7"] if change == "seed" else [])) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--run" in line
+    assert "trained with another" in line
+    assert len(shop.fits) == 1
+
+
+def test_decoys_of_another_finder_are_one_line_and_exit_3(shop, capsys):
+    shop.save_finder(score=0.35)
+    shop.breaks.append(KeyboardInterrupt())
+    assert shop.train() == 130
+    shop.save_finder(score=0.45)
+    capsys.readouterr()
+    assert shop.train() == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "decoys.json is of other photographs or of another finder: delete it" in line
+    assert len(shop.fits) == 1
+
+
+def test_damaged_decoys_are_one_line_and_exit_3(shop, capsys):
+    shop.save_finder(score=0.35)
+    (shop.run / "masknet").mkdir()
+    (shop.run / "masknet" / "decoys.json").write_text("[")
+    assert shop.train() == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "decoys.json" in line
+    assert "delete it" in line
+    assert shop.fits == []

@@ -24,10 +24,10 @@ def noise(*shape: int):
     return np.random.default_rng(1).integers(0, 256, shape, np.uint8)
 
 
-def test_masknet_is_compact_and_gives_a_logit():
+def test_masknet_is_compact_and_gives_two_logits():
     network = networks.masknet()
     assert network.input_shape == (None, 112, 112, 3)
-    assert network.output_shape == (None, 1)
+    assert network.output_shape == (None, 2)
     assert 100_000 < network.count_params() < 140_000
 
 

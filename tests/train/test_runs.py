@@ -88,8 +88,10 @@ def test_specs_come_from_the_recipe(tmp_path, network):
     found = finder_spec(load_network(tmp_path / "finder"))
     assert (found.height_px, found.width_px, found.strides) == (352, 448, (8, 16, 32))
     judged = classifier_spec(load_network(tmp_path / "masknet"))
-    assert (judged.size_px, judged.output, judged.whole_picture) == (112, "logit", True)
+    assert (judged.size_px, judged.output, judged.whole_picture) == (112, "mask_and_face_logits", True)
+    assert judged.second_look is not None
+    assert judged.second_look.weight == 0, "until it is fitted, the finder alone tells what is a face"
     baseline = classifier_spec(load_network(tmp_path / "baseline_cnn"))
-    assert (baseline.size_px, baseline.output) == (128, "probabilities")
+    assert (baseline.size_px, baseline.output, baseline.second_look) == (128, "probabilities", None)
     assert load_keras_pipeline(tmp_path, "baseline_cnn").finder is None
     assert load_keras_pipeline(tmp_path).finder is not None

@@ -50,7 +50,7 @@ NOTHING: Final = Claims(np.empty(0), np.empty(0, np.int64), np.empty(0))
 
 
 def scene_claims(pictures: Sequence[PictureBoxes], masks: Sequence[FloatArray]) -> tuple[Claims, Claims]:
-    """What a pipeline claimed in pictures with known faces: P(mask) of labelled faces, and the finder's scores.
+    """What a pipeline claimed in pictures with known faces: P(mask) of labelled faces, and how surely each is one.
 
     `masks` holds P(mask) of each picture's detections, shape (N,). A score's claim is true where the detection is
     matched to a face. As in average precision at this height, scores are left out where the detection is matched to a

@@ -21,6 +21,7 @@ from maskwatch.types import Box, Image
 from numpy.random import Generator
 
 from maskwatch_train.augment import door_camera, flip, low_resolution, occlude, rotate_zoom_shift
+from maskwatch_train.classifier_loss import UNKNOWN
 from maskwatch_train.face_layout import face_in_tile
 from maskwatch_train.index import DETECTION, Sample
 from maskwatch_train.occluders import aside, cover
@@ -53,11 +54,14 @@ Progress = Callable[[Iterable[int], int], Iterable[int]]
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """One crop to learn from: a face, or a whole picture where `box` is None. `label` is 1 masked, 0 not."""
+    """One crop to learn from: a face, or a whole picture where `box` is None.
+
+    `label` is 1 masked, 0 not, and None where the box holds no face.
+    """
 
     sample: Sample
     box: Box | None
-    label: int
+    label: int | None
     rare: bool = False
 
 
@@ -122,14 +126,14 @@ def core(tile: Image, size_px: int) -> Image:
     return crop_square(tile, Box(before, before, before + side, before + side), size_px)
 
 
-def dress(tile: MatLike, crop: Crop, margin_ratio: float, other: MatLike, rng: Generator) -> tuple[MatLike, int]:
+def dress(tile: MatLike, crop: Crop, margin_ratio: float, other: MatLike, rng: Generator) -> tuple[MatLike, int | None]:
     """A tile with what people wear and hold before their faces, and its label: a painted mask may be worn or not.
 
     A bare face alone gets a mask or a hand; a neighbour's head is taken from the `other` tile.
     """
-    if crop.box is None:
-        return tile, crop.label
     label = crop.label
+    if crop.box is None or label is None:
+        return tile, label
     face = face_in_tile(crop.box, margin_ratio, tile_px=TILE_PX, core_ratio=CORE_RATIO)
     if label == 0 and not crop.rare:
         chance = rng.random()
@@ -152,18 +156,31 @@ def draw_crop(tile: MatLike, size_px: int, rng: Generator) -> Image:
     return door_camera(crop, rng) if rng.random() < CAMERA_SHARE else crop.astype(np.uint8, copy=False)
 
 
+def targets(crops: Sequence[Crop], labels: Sequence[int | None], recipe: ClassifierRecipe) -> npt.NDArray[np.int32]:
+    """What the recipe's network is to say of these crops with these labels.
+
+    B×2, mask and face, each 1, 0 or UNKNOWN; of the original CNN's B×1, 1 masked and 0 not.
+    """
+    masks = np.array([UNKNOWN if label is None else label for label in labels], np.int32)
+    if recipe.architecture == "baseline_cnn":
+        return masks[:, None]
+    faces = [UNKNOWN if crop.box is None else int(label is not None) for crop, label in zip(crops, labels, strict=True)]
+    return np.stack([masks, np.array(faces, np.int32)], axis=1)
+
+
 class CropBatches(keras.utils.PyDataset):
-    """Random crops, half of masked faces and half of others; a batch depends only on the seed, epoch and its number."""
+    """Random crops, as many of masked faces as of others; a batch depends only on the seed, epoch and its number."""
 
     def __init__(
         self, crops: Sequence[Crop], tiles: npt.NDArray[np.uint8], recipe: ClassifierRecipe, seed: int
     ) -> None:
         super().__init__(workers=2, max_queue_size=8)
         self._crops, self._tiles, self._recipe, self._seed = crops, tiles, recipe, seed
-        labels = np.array([crop.label for crop in crops])
+        kinds = np.array([UNKNOWN if crop.label is None else crop.label for crop in crops])
         self._chance = np.array([_weight(crop, recipe) for crop in crops])
-        for label in (0, 1):  # both classes alike, whatever the data hold
-            self._chance[labels == label] /= max(self._chance[labels == label].sum(), 1e-9)
+        mask_share = (1 - recipe.decoy_share) / 2  # both classes alike, whatever the data hold
+        for kind, share in ((0, mask_share), (1, mask_share), (UNKNOWN, recipe.decoy_share)):
+            self._chance[kinds == kind] *= share / max(self._chance[kinds == kind].sum(), 1e-9)
         self._chance /= self._chance.sum()
         self.epoch = 0
 
@@ -173,18 +190,19 @@ class CropBatches(keras.utils.PyDataset):
         return max(1, self._recipe.crops_per_epoch // self._recipe.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Crops B×S×S×3 uint8 with their labels B×1 int32: 1 masked, 0 not."""
+        """Crops B×S×S×3 uint8 with their targets."""
         rng = np.random.default_rng((self._seed, self.epoch, index))
         recipe = self._recipe
+        chosen = rng.choice(len(self._crops), recipe.batch_size, p=self._chance)
         pictures, labels = [], []
-        for number in rng.choice(len(self._crops), recipe.batch_size, p=self._chance):
+        for number in chosen:
             tile, label = self._tiles[number], self._crops[number].label
             if recipe.dressed:
                 other = self._tiles[rng.integers(len(self._tiles))]
                 tile, label = dress(tile, self._crops[number], recipe.margin_ratio, other, rng)
             pictures.append(draw_crop(tile, recipe.size_px, rng))
             labels.append(label)
-        return np.stack(pictures), np.array(labels, np.int32)[:, None]
+        return np.stack(pictures), targets([self._crops[number] for number in chosen], labels, recipe)
 
 
 def _weight(crop: Crop, recipe: ClassifierRecipe) -> float:
@@ -200,15 +218,15 @@ class PlainCrops(keras.utils.PyDataset):
 
     def __init__(self, crops: Sequence[Crop], tiles: npt.NDArray[np.uint8], recipe: ClassifierRecipe) -> None:
         super().__init__(workers=1)
-        self._labels = np.array([crop.label for crop in crops], np.int32)
+        self._targets = targets(crops, [crop.label for crop in crops], recipe)
         self._tiles, self._recipe = tiles, recipe
 
     @property
     def num_batches(self) -> int:
         """Batches that hold every crop once; the last may be smaller."""
-        return -(-len(self._labels) // self._recipe.batch_size)
+        return -(-len(self._targets) // self._recipe.batch_size)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Crops B×S×S×3 uint8 with their labels B×1."""
+        """Crops B×S×S×3 uint8 with their targets."""
         chosen = slice(index * self._recipe.batch_size, (index + 1) * self._recipe.batch_size)
-        return np.stack([core(tile, self._recipe.size_px) for tile in self._tiles[chosen]]), self._labels[chosen, None]
+        return np.stack([core(tile, self._recipe.size_px) for tile in self._tiles[chosen]]), self._targets[chosen]

@@ -91,7 +91,7 @@ class Evaluation:
     samples, else average precision by target and smallest face height in pixels.
 
     `picture_masks` are P(mask) of the classification samples and `face_masks` of the labelled faces that were found in
-    scenes; `face_scores` are the finder's scores there, true where a face is.
+    scenes; `face_scores` are scores of faces there, true where a face is.
     """
 
     classification: ClassificationMetrics | None
@@ -168,7 +168,7 @@ def histograms(
 ) -> dict[str, tuple[int, ...]]:
     """Counts in HISTOGRAM_BINS equal bins over 0 to 1: what drift on a door is compared with.
 
-    `mask` is P(mask) of each face, `face_score` the finder's confidence in it, `brightness` that of each picture.
+    `mask` is P(mask) of each face, `face_score` how surely it is one, `brightness` that of each picture.
     """
     values = {"mask": masks, "face_score": face_scores, "brightness": brightnesses}
     return {

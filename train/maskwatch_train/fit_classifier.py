@@ -9,7 +9,8 @@ import keras
 from maskwatch.errors import DataError
 
 from maskwatch_train import networks
-from maskwatch_train.crops import CropBatches, PlainCrops, Progress, cut_tiles, list_crops
+from maskwatch_train.classifier_loss import KnownAccuracy, MaskAndFaceLoss
+from maskwatch_train.crops import Crop, CropBatches, PlainCrops, Progress, cut_tiles, list_crops
 from maskwatch_train.fit import adam, fit
 from maskwatch_train.index import Sample
 from maskwatch_train.recipes import ClassifierRecipe
@@ -31,9 +32,12 @@ def fit_classifier(
     *,
     seed: int,
     progress: Progress,
+    decoys: Sequence[Crop] = (),
     verbose: int = 1,
 ) -> keras.Model:
     """Train the recipe's classifier and return it; a run that was cut off goes on where it was.
+
+    `decoys` are crops of the training photographs without a face; without any, the face logit learns to say yes.
 
     Raises:
         DataError: one of the two classes has no picture.
@@ -41,19 +45,19 @@ def fit_classifier(
     """
     keras.utils.set_random_seed(seed)
     model = build_classifier(recipe)
-    crops, looked_at = list_crops(train, recipe), list_crops(validation, recipe)
-    if {crop.label for crop in crops} != {0, 1}:
+    crops, looked_at = (*list_crops(train, recipe), *decoys), list_crops(validation, recipe)
+    if not {crop.label for crop in crops} >= {0, 1}:
         raise DataError("training needs pictures with and without masks; `maskwatch data inspect` shows what is there")
     batches = CropBatches(crops, cut_tiles(crops, recipe.margin_ratio, cache, progress), recipe, seed)
     plain = PlainCrops(looked_at, cut_tiles(looked_at, recipe.margin_ratio, cache, progress), recipe)
     if recipe.architecture == "baseline_cnn":
         loss = keras.losses.SparseCategoricalCrossentropy()
-        accuracy = keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+        metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
         optimizer = keras.optimizers.Adam(recipe.learning_rate)
     else:
-        loss = keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
-        accuracy = keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)
+        loss = MaskAndFaceLoss(recipe.label_smoothing)
+        metrics = [KnownAccuracy(0, "accuracy"), KnownAccuracy(1, "face_accuracy")]
         optimizer = adam(recipe.learning_rate, batches.num_batches * recipe.epochs, recipe.weight_decay)
-    model.compile(optimizer=optimizer, loss=loss, metrics=[accuracy], jit_compile=False)
+    model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=False)
     fit(model, batches, plain if plain.num_batches else None, folder, epochs=recipe.epochs, verbose=verbose)
     return model

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from maskwatch.classifier import MaskClassifier
 from maskwatch.finder import FaceFinder
-from maskwatch.manifest import ClassifierSpec, FinderSpec
+from maskwatch.manifest import ClassifierSpec, FinderSpec, SecondLookSpec
 from maskwatch.pipeline import Pipeline
 from maskwatch.types import Label
 
@@ -55,16 +55,18 @@ def finder_spec(trained: TrainedNetwork) -> FinderSpec:
 def classifier_spec(trained: TrainedNetwork) -> ClassifierSpec:
     """What serving needs to know of a trained classifier, before thresholds are chosen."""
     recipe = trained.recipe
+    whole_pictures_only = recipe["architecture"] == WHOLE_PICTURE_CNN
     return ClassifierSpec(
         file="classifier.tflite",
         architecture=recipe["architecture"],
         size_px=recipe["size_px"],
         margin_ratio=recipe["margin_ratio"],
         labels=(Label.WITHOUT_MASK.value, Label.WITH_MASK.value),
-        output="probabilities" if recipe["architecture"] == WHOLE_PICTURE_CNN else "logit",
+        output="probabilities" if whole_pictures_only else "mask_and_face_logits",
         temperature=1.0,
         threshold=0.5,
         whole_picture=recipe["whole_picture_share"] > 0,
+        second_look=None if whole_pictures_only else SecondLookSpec(weight=0.0, bias=0.0, score_threshold=0.4),
     )
 
 

@@ -106,8 +106,8 @@ def masknet(
 ) -> keras.Model:
     """The classifier that ships: patches, then depthwise-separable convolutions, about 130 thousand parameters.
 
-    Input B×size×size×3, 0 to 255; output B×1, the logit of P(mask worn properly). A logit, because a sigmoid's int8
-    output has only 256 even steps, too coarse near 0 and 1.
+    Input B×size×size×3, 0 to 255; output B×2, the logits of P(mask worn properly) and of P(a face). Logits, because a
+    sigmoid's int8 output has only 256 even steps, too coarse near 0 and 1.
     """
     inputs = layers.Input((size_px, size_px, 3), name="image")
     x = _patches(inputs, widths[0], serving=serving)
@@ -118,7 +118,7 @@ def masknet(
             x = _separable(x, filters, 1, f"stage{stage}_block{block}")
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     x = layers.Dropout(0.2, name="dropout")(x)
-    outputs = layers.Dense(1, name="logit")(x)
+    outputs = layers.Dense(2, name="logits")(x)
     return keras.Model(inputs, outputs, name="masknet")
 
 

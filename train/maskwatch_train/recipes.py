@@ -61,7 +61,10 @@ class FinderRecipe:
 
 @dataclass(frozen=True, slots=True)
 class ClassifierRecipe:
-    """How a mask classifier is trained. `whole_pictures` alone is the original method, which knows no faces."""
+    """How a mask classifier is trained. `whole_picture_share` 1 is the original method, which knows no faces.
+
+    `decoy_share` of the crops are what a finder took for faces, so that the classifier learns to say no.
+    """
 
     architecture: str = "masknet"
     size_px: int = 112
@@ -76,6 +79,7 @@ class ClassifierRecipe:
     faces: bool = True
     dressed: bool = True
     whole_picture_share: float = 0.15
+    decoy_share: float = 0.25
     smallest_face_px: float = 14.0
 
 
@@ -91,6 +95,7 @@ BASELINE = ClassifierRecipe(
     faces=False,
     dressed=False,
     whole_picture_share=1.0,
+    decoy_share=0.0,
 )
 """The original method, as every report's baseline: the whole picture, Adam, sparse categorical cross-entropy."""
 

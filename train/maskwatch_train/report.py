@@ -111,7 +111,7 @@ def summary(evaluation: Evaluation) -> dict[str, object]:
 
 
 def _scene_claims(evaluation: Evaluation) -> dict[str, Claims]:
-    """What scenes tell of calibration: the finder's scores and the classifier's P(mask), under the JSON's own names."""
+    """What scenes tell of calibration: scores of faces and the classifier's P(mask), under the JSON's own names."""
     return {"score": evaluation.face_scores, "mask": evaluation.face_masks.from_height(CALIBRATED_FACE_PX)}
 
 

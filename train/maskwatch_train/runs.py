@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import platform
 import subprocess
@@ -33,6 +34,15 @@ class TrainedNetwork:
         """The recipe's fields as plain JSON values."""
         recipe: dict[str, Any] = self.identity["recipe"]
         return recipe
+
+    @property
+    def weights_sha256(self) -> str:
+        """SHA-256 (hex) over all weights: whether two networks are the very same."""
+        digest = hashlib.sha256()
+        for weights in self.network.get_weights():
+            digest.update(f"{weights.dtype}{weights.shape}".encode())
+            digest.update(weights.tobytes())
+        return digest.hexdigest()
 
 
 def code_identity() -> dict[str, str]:
@@ -94,7 +104,8 @@ def load_network(folder: Path) -> TrainedNetwork:
 
     path, identity = folder / NETWORK_FILE, folder / IDENTITY_FILE
     if not path.exists() or not identity.exists():
-        raise DataError(f"{folder} holds no finished network; run `maskwatch train` with --run {folder.parent}")
+        verb = "finder" if folder.name == FINDER else "classifier"
+        raise DataError(f"{folder} holds no finished network; run `maskwatch train {verb}` with --run {folder.parent}")
     try:
         return TrainedNetwork(keras.saving.load_model(path, compile=False), json.loads(identity.read_text()))
     except (OSError, ValueError) as error:

@@ -97,6 +97,8 @@ def _show_lines(bundle: Bundle) -> Iterator[str]:
         yield f"finder      {finder.file}, {finder.width_px}×{finder.height_px} px, strides {strides}"
         yield f"            score ≥ {finder.score_threshold:g}, overlap ≤ {finder.iou_threshold:g}"
     yield f"classifier  {classifier.file}, {classifier.architecture}, {classifier.size_px}×{classifier.size_px} px"
+    if classifier.second_look is not None:
+        yield f"            a face from score ≥ {classifier.second_look.score_threshold:g}, at a second look"
     yield f"            masked from P ≥ {classifier.threshold:g}, margin {classifier.margin_ratio:g}"
     for name, member in sorted(manifest.members.items()):
         yield f"member      {name}, {member.size_bytes:,} bytes"

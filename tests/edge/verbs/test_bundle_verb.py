@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from maskwatch import bundle as bundle_module
 from maskwatch import interpreter
 from maskwatch.errors import BundleError, ExitCode
-from maskwatch.manifest import ClassifierSpec, GoldenVector
+from maskwatch.manifest import ClassifierSpec, GoldenVector, SecondLookSpec
 from maskwatch.verbs import bundle as verb
 from maskwatch_convert.pack import write_bundle
 from tiny_models import tiny_bundle, tiny_manifest, tiny_members
@@ -34,6 +35,16 @@ def test_show_prints_what_matters(tiny_bundle_path: Path, capsys: pytest.Capture
         "report      faces.ap50 0.5",
     ):
         assert line in lines
+    assert not any("second look" in line for line in lines)
+
+
+def test_show_tells_of_the_second_look(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    second_look = SecondLookSpec(weight=0.8, bias=-0.5, score_threshold=0.45)
+    twice = replace(tiny_manifest().classifier, output="mask_and_face_logits", second_look=second_look)
+    assert call("show", tiny_bundle(tmp_path, classifier=twice)) is ExitCode.DONE
+    lines = capsys.readouterr().out.splitlines()
+    place = lines.index("classifier  classifier.tflite, masknet, 16×16 px")
+    assert lines[place + 1] == "            a face from score ≥ 0.45, at a second look"
 
 
 def test_show_json_is_the_manifest_on_one_line(tiny_bundle_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

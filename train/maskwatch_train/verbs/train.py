@@ -15,7 +15,7 @@ from maskwatch_train.recipes import CLASSIFIER_NAMES, DEFAULT_SEED
 
 HELP = "train the face finder or a mask classifier"
 EXAMPLE = """  maskwatch train finder --data data --run runs/first
-  maskwatch train classifier --data data --run runs/first
+  maskwatch train classifier --data data --run runs/first   (after the finder, whose mistakes it learns to see)
   maskwatch train classifier --architecture baseline_cnn --data data --run runs/first"""
 
 
@@ -81,11 +81,14 @@ def _train_finder(args: argparse.Namespace) -> None:
 
 
 def _train_classifier(args: argparse.Namespace) -> None:
+    from maskwatch.finder import FaceFinder
     from tqdm import tqdm
 
+    from maskwatch_train.decoys import kept_decoys
     from maskwatch_train.fit_classifier import fit_classifier
+    from maskwatch_train.keras_network import KerasNetwork, finder_spec
     from maskwatch_train.recipes import CLASSIFIERS
-    from maskwatch_train.runs import check_same_run, code_identity, save_network
+    from maskwatch_train.runs import FINDER, check_same_run, code_identity, load_network, save_network
     from maskwatch_train.split import data_identity, default_cache, load_split
 
     split = load_split(args.data, args.seed, default_cache(), args.faces)
@@ -95,12 +98,23 @@ def _train_classifier(args: argparse.Namespace) -> None:
     if args.samples:
         recipe = replace(recipe, crops_per_epoch=args.samples)
     folder = args.run_folder / args.architecture
-    data = {"train": data_identity(split.train)}
-    check_same_run(folder, recipe, seed=args.seed, data=data)
     code = code_identity()  # now: the code may have moved on by the time training ends
+    data, decoys = {"train": data_identity(split.train)}, []
+    if recipe.decoy_share:
+        trained = load_network(args.run_folder / FINDER)
+        data["finder"] = trained.weights_sha256
+    check_same_run(folder, recipe, seed=args.seed, data=data)
+    if recipe.decoy_share:
+        finder = FaceFinder(KerasNetwork(trained.network), finder_spec(trained))
+        decoys = kept_decoys(
+            folder / "decoys.json", data, split.train, finder,
+            lambda items: tqdm(items, desc="find decoys", file=sys.stderr),
+        )  # fmt: skip
+        if not decoys:
+            print("the finder took nothing for a face: the classifier learns to see faces everywhere", file=sys.stderr)
     network = fit_classifier(
-        split.train, split.validation, folder, args.run_folder / "tiles", recipe,
-        seed=args.seed, progress=lambda items, total: tqdm(items, total=total, desc="cut faces", file=sys.stderr),
+        split.train, split.validation, folder, args.run_folder / "tiles", recipe, seed=args.seed, decoys=decoys,
+        progress=lambda items, total: tqdm(items, total=total, desc="cut faces", file=sys.stderr),
     )  # fmt: skip
     save_network(folder, network, recipe, seed=args.seed, data=data, code=code)
     print(f"the classifier {args.architecture} is in {folder}", file=sys.stderr)
