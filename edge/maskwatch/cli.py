@@ -17,6 +17,7 @@ VERBS = {
     "classify": "maskwatch.verbs.classify",
     "detect": "maskwatch.verbs.detect",
     "run": "maskwatch.verbs.run",
+    "lights": "maskwatch.verbs.lights",
     "bundle": "maskwatch.verbs.bundle",
     "bench": "maskwatch.verbs.bench",
     "data": "maskwatch_train.verbs.data",

@@ -13,8 +13,9 @@ from maskwatch.config import CameraSettings, Settings
 from maskwatch.door import Door, Parts
 from maskwatch.errors import CameraError, MaskwatchError
 from maskwatch.mailbox import Ended, Item, Lost
+from maskwatch.observer import NoObserver, Observer, in_words
 from maskwatch.signals import Command
-from maskwatch.types import Frame, Label, Situation, Verdict
+from maskwatch.types import Frame, Situation, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,8 @@ class Daemon:
 
     `load_settings` gives the settings, at the start and at each reload, and raises MaskwatchError for bad ones.
     `commands` may be put to from signal handlers and from other threads. `on_verdict` is called after each frame.
-    `clock` is monotonic, and the cameras' own.
+    `clock` is monotonic, and the cameras' own. `observer` is told how the daemon fares. A camera that is missing at the
+    start ends the run, or with `wait_for_camera` is shown as lost and waited for, as one that is lost later always is.
     """
 
     def __init__(
@@ -54,6 +56,8 @@ class Daemon:
         on_verdict: Callable[[Frame, Verdict], object] | None = None,
         clock: Callable[[], float] = time.monotonic,
         wall_time: Callable[[], datetime.time] = local_time,
+        observer: Observer | None = None,
+        wait_for_camera: bool = False,
     ) -> None:
         self.frames = 0
         self.dropped_frames = 0
@@ -61,9 +65,10 @@ class Daemon:
         self._parts = Parts() if parts is None else parts
         self._on_verdict = on_verdict
         self._clock = clock
+        self._observer = NoObserver() if observer is None else observer
         self._door = Door(load_settings(), self._parts, wall_time)
         self._events: queue.SimpleQueue[Command | Capture] = queue.SimpleQueue()
-        self._capture = self._new_capture(self._door.settings.camera, must_open=True)
+        self._capture = self._new_capture(self._door.settings.camera, must_open=not wait_for_camera)
         self._situation: Situation | None = None
         self._reason = ""
 
@@ -75,7 +80,7 @@ class Daemon:
         """Watch until told to stop, the source has ended, or so many seconds have passed; all outputs are off after it.
 
         Raises:
-            CameraError: no camera at the start, or one that hangs inside its driver.
+            CameraError: no camera at the start (unless it is waited for), or one that hangs inside its driver.
             OperatorError: no lights, no bundle, no readable file.
         """
         deadline_s = None if seconds is None else self._clock() + seconds
@@ -84,6 +89,7 @@ class Daemon:
             self._door.open()
             self._loop(deadline_s)
         finally:
+            self._observer.stopping()
             self._capture.stop()
             try:
                 self._door.close()  # first: whatever hangs, the lights are off
@@ -107,7 +113,8 @@ class Daemon:
             if event is Command.STOP:
                 return
             if event is Command.RELOAD:
-                self._reload()
+                with self._observer.reloading():
+                    self._reload()
             elif event is self._capture and not self._take_in(self._capture.mailbox.take()):
                 return
 
@@ -127,6 +134,7 @@ class Daemon:
             self._tell(verdict)
             if self._on_verdict is not None:
                 self._on_verdict(item, verdict)
+            self._observer.judged(verdict)
         return True
 
     def _look_after(self) -> None:
@@ -144,12 +152,12 @@ class Daemon:
         if verdict.situation is not self._situation or reason != self._reason:
             logger.warning("%s%s: %s; trying again", SHOWS, verdict.situation.value, reason)
         self._situation, self._reason = verdict.situation, reason
+        self._observer.lost_camera(reason)
 
     def _tell(self, verdict: Verdict) -> None:
-        """One line a change; it counts people and says nothing else about them."""
+        """One line a change."""
         if verdict.situation is not self._situation:
-            unmasked = sum(person.label is Label.WITHOUT_MASK for person in verdict.people)
-            logger.info("%s%s: %d seen, %d unmasked", SHOWS, verdict.situation.value, len(verdict.people), unmasked)
+            logger.info("%s%s", SHOWS, in_words(verdict))
         self._situation = verdict.situation
 
     def _reload(self) -> None:

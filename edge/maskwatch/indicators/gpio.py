@@ -57,6 +57,30 @@ class GpioOutputs:
             self._claimed.close()
 
 
+def switch_off(settings: IndicatorSettings, pin_factory: Any = None) -> None:
+    """Switch off whatever somebody else has left on: each part, even where another one cannot be had.
+
+    The kernel keeps the level of a pin whose owner has died. Raises IndicatorError in the words of each fault.
+    """
+    if pin_factory is None:
+        pin_factory = _default_factory()
+    lamp, sounder = _led(settings, pin_factory), _switch(settings.buzzer_active_high, pin_factory)
+    parts = [("red_pin", settings.red_pin, lamp), ("green_pin", settings.green_pin, lamp)]
+    if settings.light == "rgb":
+        parts.append(("blue_pin", settings.blue_pin, lamp))
+    if settings.buzzer != "none":
+        parts.insert(0, ("buzzer_pin", settings.buzzer_pin, sounder))  # the noise first
+    faults = []
+    for key, pin, make in parts:
+        try:
+            with _translated(f"{key} = {pin} under [indicator] could not be switched off"), ExitStack() as stack:
+                _claim(stack, key, pin, make)
+        except IndicatorError as error:
+            faults.append(str(error))
+    if faults:
+        raise IndicatorError("; ".join(faults))
+
+
 def _default_factory() -> Any:
     """The pin factory of gpiozero's own choice, without its fallback to slower libraries that lack a tone."""
     advice = (
@@ -73,9 +97,14 @@ def _default_factory() -> Any:
 
 def _led(settings: IndicatorSettings, pin_factory: Any) -> Callable[[int], Any]:
     """A maker of LEDs, dark when made, for a pin."""
+    return _switch(settings.active_high, pin_factory)
+
+
+def _switch(active_high: bool, pin_factory: Any) -> Callable[[int], Any]:
+    """A maker of something that is on or off, off when made, for a pin."""
     from gpiozero import LED
 
-    return lambda pin: LED(pin, active_high=settings.active_high, pin_factory=pin_factory)
+    return lambda pin: LED(pin, active_high=active_high, pin_factory=pin_factory)
 
 
 def _buzzer(settings: IndicatorSettings, pin_factory: Any) -> Callable[[int], Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from maskwatch.errors import ExitCode
 
 if TYPE_CHECKING:
     from maskwatch.config import Settings
+    from maskwatch.door import Parts
 
 HELP = "watch a door: camera in, light and sound out, until Ctrl-C or SIGTERM; SIGHUP loads the settings again"
 EXAMPLE = "  maskwatch run --source demo --indicator console --seconds 20 --picture demo.jpg"
@@ -32,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--bundle", type=Path, metavar="FILE", help="model bundle (default: the settings')")
     parser.add_argument("--indicator", choices=("gpio", "console", "none"), help="lights (default: the settings')")
+    parser.add_argument(
+        "--wait-for-camera",
+        action="store_true",
+        help="wait for a camera that is missing at the start, while the lights say so (default: end with a fault)",
+    )
     parser.add_argument("--seconds", type=_seconds, metavar="N", help="stop after so long (default: run for ever)")
     parser.add_argument(
         "--picture",
@@ -44,6 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> ExitCode:
     """Run the daemon; 0 when it was told to stop, the time is over or the files have ended."""
     from maskwatch.daemon import Daemon
+    from maskwatch.notify import Notifier
+    from maskwatch.service import ServiceObserver
     from maskwatch.signals import commands_from_signals
     from maskwatch.snapshot import Snapshot, check_picture_path
 
@@ -52,7 +61,13 @@ def run(args: argparse.Namespace) -> ExitCode:
     if args.picture is not None:
         check_picture_path(args.picture)
         snapshot = Snapshot()
-    daemon = Daemon(lambda: chosen_settings(args), on_verdict=None if snapshot is None else snapshot.keep)
+    daemon = Daemon(
+        lambda: chosen_settings(args),
+        _parts(),
+        on_verdict=None if snapshot is None else snapshot.keep,
+        observer=ServiceObserver(Notifier()),
+        wait_for_camera=args.wait_for_camera,
+    )
     with commands_from_signals(daemon.command):
         daemon.run(args.seconds)
     if snapshot is not None:
@@ -63,7 +78,7 @@ def run(args: argparse.Namespace) -> ExitCode:
 
 def chosen_settings(args: argparse.Namespace) -> Settings:
     """The settings of the file, with what the command line says instead. Raises ConfigError."""
-    settings = _settings_of(args.config)
+    settings = settings_of(args.config)
     camera, model, indicator = settings.camera, settings.model, settings.indicator
     if args.source is not None:
         camera = replace(camera, source=args.source)
@@ -74,7 +89,8 @@ def chosen_settings(args: argparse.Namespace) -> Settings:
     return replace(settings, camera=camera, model=model, indicator=indicator)
 
 
-def _settings_of(path: Path | None) -> Settings:
+def settings_of(path: Path | None) -> Settings:
+    """The settings of a file, or of the one in /etc where that exists. Raises ConfigError."""
     from maskwatch.config import Settings, load_settings
 
     if path is None:
@@ -86,6 +102,23 @@ def _settings_of(path: Path | None) -> Settings:
             pass  # it is there and cannot be read: loading it says why
         path = DEFAULT_CONFIG
     return load_settings(path)
+
+
+def note_path() -> Path | None:
+    """Where a service notes which lights it drives; None outside of any service."""
+    from maskwatch.indicators.claim import NOTE
+
+    folder = os.environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]  # systemd's, which may name several
+    return Path(folder) / NOTE if folder else None
+
+
+def _parts() -> Parts:
+    from maskwatch.door import Parts
+    from maskwatch.indicators import make_outputs
+    from maskwatch.indicators.claim import noted
+
+    note = note_path()
+    return Parts() if note is None else Parts(outputs=noted(make_outputs, note))
 
 
 def _seconds(text: str) -> float:

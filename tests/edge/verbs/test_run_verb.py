@@ -6,7 +6,9 @@ import argparse
 import logging
 import os
 import queue
+import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -119,6 +121,58 @@ def test_a_hang_up_loads_the_settings_again(tmp_path: Path, pictures: Path, tiny
         child.process.send_signal(signal.SIGHUP)
         child.wait_for("settings loaded again")
         child.process.send_signal(signal.SIGTERM)
+        assert child.end(STOP_LIMIT_S) == 0
+
+
+class Manager:
+    """A service manager's ear, named in the environment of whatever the test starts."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.ear.bind(str(folder / "notify"))
+        self.ear.settimeout(LIMIT_S)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(folder / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "180000000")
+        monkeypatch.delenv("WATCHDOG_PID", raising=False)
+
+    def hears(self) -> list[str]:
+        return self.ear.recv(4096).decode().split("\n")
+
+    def wait_for(self, word: str) -> None:
+        while word not in self.hears():
+            pass
+
+
+@pytest.fixture
+def manager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
+    manager = Manager(tmp_path, monkeypatch)
+    yield manager
+    manager.ear.close()
+
+
+def test_a_service_manager_hears_of_its_whole_life(pictures: Path, tiny_bundle_path: Path, manager: Manager) -> None:
+    words = ("--source", pictures, "--indicator", "none", "--config", os.devnull, "--bundle", tiny_bundle_path)
+    with maskwatch(*words) as child:
+        first = manager.hears()
+        assert first[:2] == ["READY=1", "WATCHDOG=1"]
+        assert re.fullmatch(r"STATUS=\w+: \d+ seen, \d+ unmasked", first[2])
+        child.process.send_signal(signal.SIGHUP)
+        manager.wait_for("RELOADING=1")
+        manager.wait_for("READY=1")
+        child.process.send_signal(signal.SIGTERM)
+        manager.wait_for("STOPPING=1")
+        assert child.end(STOP_LIMIT_S) == 0
+
+
+def test_a_missing_camera_is_waited_for_when_asked_and_never_called_ready(
+    tiny_bundle_path: Path, manager: Manager
+) -> None:
+    words = ("--source", "v4l2:99", "--indicator", "none", "--config", os.devnull, "--bundle", tiny_bundle_path)
+    with maskwatch("--wait-for-camera", *words) as child:
+        (status,) = manager.hears()
+        assert status.startswith("STATUS=no_camera: /dev/video99 is not there")
+        child.process.send_signal(signal.SIGTERM)
+        assert manager.hears() == ["STOPPING=1"]
         assert child.end(STOP_LIMIT_S) == 0
 
 

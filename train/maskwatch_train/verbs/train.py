@@ -13,9 +13,9 @@ from maskwatch.errors import ExitCode
 
 from maskwatch_train.recipes import CLASSIFIER_NAMES, DEFAULT_SEED
 
-HELP = "train the face finder or a mask classifier"
+HELP = "train the face finder, or then a mask classifier, which learns from the finder's mistakes"
 EXAMPLE = """  maskwatch train finder --data data --run runs/first
-  maskwatch train classifier --data data --run runs/first   (after the finder, whose mistakes it learns to see)
+  maskwatch train classifier --data data --run runs/first
   maskwatch train classifier --architecture baseline_cnn --data data --run runs/first"""
 
 
