@@ -31,7 +31,7 @@ def test_a_network_comes_back_with_its_identity(tmp_path, network):
     for name, expected in network(batch).items():
         assert np.array_equal(trained.network(batch)[name], expected)
     assert trained.recipe["scenes_per_epoch"] == 7
-    assert trained.recipe["stages"][-1]["height_px"] == 352
+    assert trained.recipe["stages"][-1]["height_px"] == 320
     assert trained.identity["seed"] == 11
     assert trained.identity["data"] == {"train": "ab" * 32}
     assert trained.identity["code"]["keras"] == keras.__version__
@@ -86,7 +86,7 @@ def test_specs_come_from_the_recipe(tmp_path, network):
         (tmp_path / name).mkdir()
         save_network(tmp_path / name, network, recipe, seed=1, data={}, code=code_identity())
     found = finder_spec(load_network(tmp_path / "finder"))
-    assert (found.height_px, found.width_px, found.strides) == (352, 448, (8, 16, 32))
+    assert (found.height_px, found.width_px, found.strides) == (320, 512, (8, 16, 32))
     judged = classifier_spec(load_network(tmp_path / "masknet"))
     assert (judged.size_px, judged.output, judged.whole_picture) == (112, "mask_and_face_logits", True)
     assert judged.second_look is not None

@@ -12,8 +12,8 @@ DEFAULT_SEED = 2020
 class SceneRecipe:
     """How scenes are drawn. Shares are probabilities; heights are in pixels of the network's input."""
 
-    height_px: int = 352
-    width_px: int = 448
+    height_px: int = 320
+    width_px: int = 512
     letterboxed_share: float = 0.35
     mosaic_share: float = 0.3
     lowest_face_px: float = 9.0
@@ -51,7 +51,7 @@ class FinderRecipe:
     stages: tuple[Stage, ...] = (
         Stage(160, 192, 32, epochs=20, learning_rate=4e-3, last_share=0.4),
         Stage(320, 416, 16, epochs=30, learning_rate=2e-3, background_share=0.1),
-        Stage(352, 448, 16, epochs=10, learning_rate=8e-4, background_share=0.3),
+        Stage(320, 512, 16, epochs=10, learning_rate=8e-4, background_share=0.3),
     )
     weight_decay: float = 1e-3
     most_faces: int = 48
