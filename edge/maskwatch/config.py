@@ -34,13 +34,13 @@ class CameraSettings(Table):
     width_px: int = number(1280, 64, 4608, "Width of the picture that faces are cut from.", 16)
     height_px: int = number(960, 64, 2592, "Height of the picture that faces are cut from.", 2)
     lores_width_px: int = number(
-        384,
+        512,
         128,
         1280,
         "Width of the small picture that faces are looked for in (Picamera2 only). A Pi 5 rounds other widths down.",
         128,
     )
-    lores_height_px: int = number(288, 64, 960, "Height of that small picture; same shape as the large one.", 2)
+    lores_height_px: int = number(384, 64, 960, "Height of that small picture; same shape as the large one.", 2)
     frames_per_second: float = number(10.0, 0.2, 60.0, "Pictures asked of the camera each second.")
     rotation_degrees: int = choice(0, "180 for a camera that hangs upside down.", 0, 180)
     timeout_seconds: float = number(5.0, 0.5, 60.0, "A camera that is silent for so long counts as lost.")

@@ -107,7 +107,7 @@ BAD = [
     ('[alert]\nquiet_hours = "22:00-24:00"', ['alert.quiet_hours = "22:00-24:00"']),
     ('[alert]\nquiet_hours = "07:00-07:00"', ["alert.quiet_hours", "starts when it ends", "alarm_seconds = 0"]),
     ("[camera]\nlores_width_px = 1280\nlores_height_px = 960\nwidth_px = 640", ["camera.lores_width_px", "640×960"]),
-    ("[camera]\nwidth_px = 1280\nheight_px = 720", ["camera.lores_height_px = 288", "needs 216"]),
+    ("[camera]\nwidth_px = 1280\nheight_px = 720", ["camera.lores_height_px = 384", "needs 288"]),
     ("[tracker]\nvotes_needed = 10", ["tracker.votes_needed = 10", "window_frames = 9"]),
     ("[indicator]\nred_pin = 18", ["indicator.red_pin and buzzer_pin are both 18"]),
     ('[indicator]\nlight = "rgb"\nblue_pin = 17', ["red_pin and blue_pin are both 17"]),

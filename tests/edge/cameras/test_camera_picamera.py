@@ -34,7 +34,7 @@ def test_golden_colours_in_both_streams(picamera2, colour: tuple[int, int, int],
     camera.open()
     frame = camera.read(1)
     assert frame.image.shape == (960, 1280, 3)
-    assert frame.lores.shape == (288, 384, 3)
+    assert frame.lores.shape == (384, 512, 3)
     assert (frame.image == colour).all()
     assert np.abs(frame.lores.astype(int) - colour).max() <= 3
     assert frame.lores.flags.c_contiguous
