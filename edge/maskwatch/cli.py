@@ -18,6 +18,7 @@ VERBS = {
     "detect": "maskwatch.verbs.detect",
     "run": "maskwatch.verbs.run",
     "lights": "maskwatch.verbs.lights",
+    "doctor": "maskwatch.verbs.doctor",
     "bundle": "maskwatch.verbs.bundle",
     "bench": "maskwatch.verbs.bench",
     "data": "maskwatch_train.verbs.data",

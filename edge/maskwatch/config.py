@@ -145,16 +145,20 @@ class IndicatorSettings(Table):
     def __post_init__(self) -> None:
         """Check each setting, and that no two parts in use share a pin."""
         super().__post_init__()
+        taken: dict[int, str] = {}
+        for name, pin in self.pins().items():
+            if pin in taken:
+                raise ConfigError(f"{taken[pin]} and {name} are both {pin}: each part needs a pin of its own")
+            taken[pin] = name
+
+    def pins(self) -> dict[str, int]:
+        """The pin of each part in use, by its key."""
         pins = {"red_pin": self.red_pin, "green_pin": self.green_pin}
         if self.light == "rgb":
             pins["blue_pin"] = self.blue_pin
         if self.buzzer != "none":
             pins["buzzer_pin"] = self.buzzer_pin
-        taken: dict[int, str] = {}
-        for name, pin in pins.items():
-            if pin in taken:
-                raise ConfigError(f"{taken[pin]} and {name} are both {pin}: each part needs a pin of its own")
-            taken[pin] = name
+        return pins
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,7 @@ class TFLiteNetwork(PictureModel):
 
     def _run_one(self, values: Raw) -> tuple[Raw, ...]:
         self._interpreter.set_tensor(self._input.index, values)
-        self._interpreter.invoke()
+        self.invoke()
         return tuple(self._interpreter.get_tensor(output.index) for output in self._outputs)  # get_tensor copies
 
 

@@ -29,13 +29,15 @@ class PiCamera:
     """Camera modules on the ribbon cable: `image` and `lores` in the sizes that the settings give.
 
     Picamera2 rounds sizes to what the hardware can align; what it really gives is logged. It is imported by `open`,
-    because it exists on a Pi only and comes from apt.
+    because it exists on a Pi only and comes from apt. `pixel_format` is Picamera2's name of the large picture's format,
+    as agreed upon when it was last opened; empty before.
     """
 
     live = True
 
     def __init__(self, settings: CameraSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings, self._clock = settings, clock
+        self.pixel_format = ""
         self._camera: Any = None
         self._lores_width_px = 0
         self._guard = FrameGuard("the Pi camera")
@@ -90,6 +92,7 @@ class PiCamera:
         camera.configure(configuration)
         given = camera.camera_configuration()
         self._lores_width_px = given["lores"]["size"][0]
+        self.pixel_format = str(given["main"]["format"])
         logger.info("the Pi camera gives %s, and %s for finding faces", given["main"]["size"], given["lores"]["size"])
         camera.start()
         self._guard, self._index = FrameGuard("the Pi camera"), 0

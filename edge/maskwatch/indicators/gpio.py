@@ -25,7 +25,7 @@ class GpioOutputs:
 
     def __init__(self, settings: IndicatorSettings, pin_factory: Any = None) -> None:
         if pin_factory is None:
-            pin_factory = _default_factory()
+            pin_factory = default_factory()
         self._closed = False
         self._buzzer: Any = None
         self._buzzer_on = 1.0
@@ -63,7 +63,7 @@ def switch_off(settings: IndicatorSettings, pin_factory: Any = None) -> None:
     The kernel keeps the level of a pin whose owner has died. Raises IndicatorError in the words of each fault.
     """
     if pin_factory is None:
-        pin_factory = _default_factory()
+        pin_factory = default_factory()
     lamp, sounder = _led(settings, pin_factory), _switch(settings.buzzer_active_high, pin_factory)
     parts = [("red_pin", settings.red_pin, lamp), ("green_pin", settings.green_pin, lamp)]
     if settings.light == "rgb":
@@ -81,8 +81,11 @@ def switch_off(settings: IndicatorSettings, pin_factory: Any = None) -> None:
         raise IndicatorError("; ".join(faults))
 
 
-def _default_factory() -> Any:
-    """The pin factory of gpiozero's own choice, without its fallback to slower libraries that lack a tone."""
+def default_factory() -> Any:
+    """The pin factory of gpiozero's own choice, without its fallback to slower libraries that lack a tone.
+
+    Claims no pin. Raises IndicatorError where a library is missing or no chip answers.
+    """
     advice = (
         "no pins to drive: on a Raspberry Pi install python3-gpiozero and python3-lgpio and add the user to the group "
         'gpio; elsewhere set kind = "console" under [indicator]'

@@ -6,11 +6,10 @@ import argparse
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maskwatch.errors import BundleError, ExitCode, RuntimeMissingError
+from maskwatch.errors import ExitCode
 
 if TYPE_CHECKING:
     from maskwatch.bundle import Bundle
@@ -35,15 +34,6 @@ MAX_FIGURES = 24
 """How many figures `show` prints of a report that has none of these."""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One line of `verify`; `ok` is None where this machine could not run the check."""
-
-    name: str
-    ok: bool | None
-    detail: str
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add `show` and `verify`, each with an optional FILE."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="show|verify")
@@ -64,12 +54,13 @@ def run(args: argparse.Namespace) -> ExitCode:
     Raises BundleError for a file that is no sound bundle.
     """
     from maskwatch.bundle import default_bundle_path, open_bundle
+    from maskwatch.verify import verify_networks
 
     bundle = open_bundle(args.file or default_bundle_path())
     if args.action == "show":
         print(_show_json(bundle.manifest) if args.json else "\n".join(_show_lines(bundle)))
         return ExitCode.DONE
-    checks = list(_verify(bundle))
+    checks = list(verify_networks(bundle))
     if args.json:
         print(json.dumps({"path": str(bundle.path), "checks": [dataclasses.asdict(check) for check in checks]}))
     else:
@@ -119,44 +110,3 @@ def _figures(report: Mapping[str, object], prefix: str = "") -> Iterator[tuple[s
     for key, value in report.items():
         if isinstance(value, dict):
             yield from _figures(value, f"{prefix}{key}.")
-
-
-def _verify(bundle: Bundle) -> Iterator[Check]:
-    from maskwatch.interpreter import load_runtime
-
-    manifest = bundle.manifest
-    yield Check(
-        "file", True, f"schema {manifest.schema_version}, {len(manifest.members)} members, sizes and hashes match"
-    )
-    shapes = {manifest.classifier.file: (manifest.classifier.size_px, manifest.classifier.size_px)}
-    if manifest.finder is not None:
-        shapes[manifest.finder.file] = (manifest.finder.height_px, manifest.finder.width_px)
-    try:
-        load_runtime()
-    except RuntimeMissingError as error:
-        yield Check("networks", None, str(error))
-        return
-    for name, (height_px, width_px) in shapes.items():
-        yield from _verify_network(bundle, name, height_px, width_px)
-
-
-def _verify_network(bundle: Bundle, name: str, height_px: int, width_px: int) -> Iterator[Check]:
-    from maskwatch.golden import check_golden
-    from maskwatch.interpreter import TFLiteNetwork
-
-    try:
-        network = TFLiteNetwork(bundle.member(name))
-    except BundleError as error:
-        yield Check(name, False, str(error))
-        return
-    found = network.input_shape[1:3]
-    matches = found == (height_px, width_px)
-    yield Check(name, matches, f"input {found[1]}×{found[0]} px, the manifest says {width_px}×{height_px}")
-    vectors = [vector for vector in bundle.manifest.golden if vector.member == name]
-    if not vectors:
-        yield Check(name, None, "the bundle has no golden vectors for it")
-    for vector in vectors:
-        same = check_golden(network, vector)
-        yield Check(
-            name, same, f"golden vector {vector.seed} {'answered bit for bit' if same else 'answered differently'}"
-        )

@@ -72,6 +72,15 @@ def test_a_size_that_the_hardware_rounds_is_taken_as_it_comes(picamera2) -> None
     camera.close()
 
 
+def test_it_tells_which_format_of_pixels_was_agreed_upon(picamera2) -> None:
+    picamera2.align_configuration = lambda self, config: config["main"].update(format="RGB888")
+    camera = PiCamera(SETTINGS)
+    assert camera.pixel_format == ""
+    camera.open()
+    assert camera.pixel_format == "RGB888"
+    camera.close()
+
+
 def test_upside_down_is_left_to_the_sensor(picamera2) -> None:
     camera = PiCamera(CameraSettings(source="picamera", rotation_degrees=180))
     camera.open()
