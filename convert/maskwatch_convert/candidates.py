@@ -31,8 +31,12 @@ class TuneSchedule:
 
 
 FINDER_SCHEDULE = TuneSchedule(epochs=8, samples_per_epoch=4096)
-FINDER_STAGE = Stage(160, 192, 32, epochs=8, learning_rate=4e-3)
-"""The only stage: the finder is fully convolutional, so one training of a width serves at any size."""
+FINDER_STAGE = Stage(160, 192, 32, epochs=8, learning_rate=4e-3, last_share=0.4)
+"""The first, cheap stage. The finder is fully convolutional, so one training of a width serves at any size."""
+
+FINDER_LAST_RATE = 2e-3
+"""Learning rate of the second stage, half as long, at the size that ships: a finder that knows only the small scenes of
+the first does worse the larger its input, as that shows larger faces than any it has seen."""
 
 CLASSIFIER_SCHEDULE = TuneSchedule(epochs=12, samples_per_epoch=8192)
 
@@ -71,7 +75,8 @@ class Candidate:
 def finder_candidates(recipe: FinderRecipe, schedule: TuneSchedule = FINDER_SCHEDULE) -> tuple[Candidate, ...]:
     """The finder's candidates around a recipe, which is one of them; those of one width share their `recipe`."""
     shipped_px = (recipe.stages[-1].height_px, recipe.stages[-1].width_px)
-    stage = replace(FINDER_STAGE, epochs=schedule.epochs)
+    first = replace(FINDER_STAGE, epochs=schedule.epochs)
+    last = replace(recipe.stages[-1], epochs=max(1, schedule.epochs // 2), learning_rate=FINDER_LAST_RATE)
     return tuple(
         Candidate(
             ratio,
@@ -81,7 +86,7 @@ def finder_candidates(recipe: FinderRecipe, schedule: TuneSchedule = FINDER_SCHE
                 widths=scaled(recipe.widths, ratio),
                 neck=scaled((recipe.neck,), ratio)[0],
                 scenes_per_epoch=schedule.samples_per_epoch,
-                stages=(stage,),
+                stages=(first, last),
             ),
             size_px == shipped_px,
         )

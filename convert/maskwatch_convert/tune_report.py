@@ -72,9 +72,8 @@ class TuneReport:
         recipe = self.comparison.measured[0].candidate.recipe
         if isinstance(recipe, ClassifierRecipe):
             return f"each trained for {_epochs(recipe.epochs)} of {recipe.crops_per_epoch} crops"
-        (stage,) = recipe.stages
-        scenes = f"{recipe.scenes_per_epoch} scenes of {stage.width_px}×{stage.height_px}"
-        return f"each width trained once, for {_epochs(stage.epochs)} of {scenes}"
+        parts = [f"{_epochs(stage.epochs)} at {stage.width_px}×{stage.height_px}" for stage in recipe.stages]
+        return f"each width trained once, for {' and '.join(parts)}, {recipe.scenes_per_epoch} scenes each"
 
     def conditions(self) -> str:
         """How each candidate was measured, on one line."""
@@ -112,8 +111,8 @@ class TuneReport:
         yield "Short trainings rank sizes; what ships is trained for longer, and reaches more."
         recipe = self.comparison.measured[0].candidate.recipe
         if isinstance(recipe, FinderRecipe):
-            height_px = recipe.stages[0].height_px
-            yield f"Trained on scenes {height_px} px high: larger inputs show larger faces than any there."
+            height_px = recipe.stages[-1].height_px
+            yield f"Trained on scenes up to {height_px} px high: larger inputs show larger faces than any there."
         else:
             stored_px = round(TILE_PX * CORE_RATIO)
             yield f"Training crops above {stored_px} px are enlarged from stored ones of {stored_px} px."

@@ -58,7 +58,11 @@ def test_a_finder_is_trained_once_a_width_and_a_classifier_every_time():
     finders = finder_candidates(recipes.FinderRecipe(), schedule)
     assert len({each.recipe for each in finders}) == len(candidates.WIDTH_RATIOS)
     assert {(each.recipe.stages[0].epochs, each.recipe.scenes_per_epoch) for each in finders} == {(3, 40)}
-    assert {len(each.recipe.stages) for each in finders} == {1}
+    for each in finders:  # all alike, and the last at the size that ships
+        first, last = each.recipe.stages
+        shipped = recipes.FinderRecipe().stages[-1]
+        assert (last.epochs, last.height_px, last.width_px) == (1, shipped.height_px, shipped.width_px)
+        assert first.height_px < last.height_px
     classifiers = classifier_candidates(recipes.ClassifierRecipe(), schedule)
     assert len({each.recipe for each in classifiers}) == len(classifiers)
     assert {(each.recipe.epochs, each.recipe.crops_per_epoch) for each in classifiers} == {(3, 40)}

@@ -34,7 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--faces", type=Path, metavar="CSV", help="face boxes of the classification pictures")
     parser.add_argument("--out", type=Path, metavar="DIR", help="also write tune-NETWORK.txt, .json and .png there")
-    parser.add_argument("--epochs", type=_positive, metavar="N", help="of each training, if not the schedule's")
+    parser.add_argument(
+        "--epochs",
+        type=_positive,
+        metavar="N",
+        help="of each training, if not the schedule's; a finder is then trained half as long again at its full size",
+    )
     parser.add_argument("--samples", type=_positive, metavar="N", help="pictures an epoch, if not the schedule's")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="of the split, the weights and the augmentation")
     parser.add_argument("--json", action="store_true", help="one JSON object a candidate, one a line")
