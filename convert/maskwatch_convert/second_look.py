@@ -9,9 +9,9 @@ import numpy as np
 from maskwatch.errors import FindingError
 from maskwatch.images import read_image
 from maskwatch.pipeline import Pipeline
-from maskwatch.types import Box, Frame
-from maskwatch_train.average_precision import match
-from maskwatch_train.claims import CALIBRATED_FACE_PX
+from maskwatch.types import Frame
+from maskwatch_train.average_precision import UNKNOWN, PictureBoxes, edges_of
+from maskwatch_train.claims import CALIBRATED_FACE_PX, matched
 from maskwatch_train.evaluate import MIN_SCORE, Progress
 from maskwatch_train.index import DETECTION, Sample
 
@@ -74,14 +74,16 @@ def gather(pipeline: Pipeline, samples: Sequence[Sample], progress: Progress = i
         image = read_image(sample.path)
         detections = pipeline.finder.find(Frame(image, captured_s=0.0), MIN_SCORE)
         looks = pipeline.classifier.faces(image, [detection.box for detection in detections])
-        scores = np.array([detection.score for detection in detections])
-        true_boxes = _edges([face.box for face in sample.boxes])
-        boxes = _edges([detection.box for detection in detections])
-        true_heights_px = true_boxes[:, 3] - true_boxes[:, 1]
-        places = match(boxes, scores, true_boxes, true_heights_px < CALIBRATED_FACE_PX)
-        hit = places >= 0
-        heights_px = np.where(hit, np.append(true_heights_px, 0.0)[places], boxes[:, 3] - boxes[:, 1])
-        rows.append(np.stack([logits(scores), [look.face_logit for look in looks], hit, heights_px], axis=1))
+        scene = PictureBoxes(
+            true_boxes=edges_of(face.box for face in sample.boxes),
+            true_labels=np.full(len(sample.boxes), UNKNOWN, np.int64),
+            boxes=edges_of(detection.box for detection in detections),
+            scores=np.array([detection.score for detection in detections], np.float64),
+            labels=np.full(len(detections), UNKNOWN, np.int64),
+        )
+        places, heights_px = matched(scene)
+        face_logits = [look.face_logit for look in looks]
+        rows.append(np.stack([logits(scene.scores), face_logits, places >= 0, heights_px], axis=1))
     found, looked, truth, height_px = np.concatenate(rows).T
     tall = height_px >= CALIBRATED_FACE_PX
     return Evidence(found[tall], looked[tall], truth[tall].astype(np.int64), height_px[tall])
@@ -139,7 +141,3 @@ def _logistic_regression(columns: np.ndarray, target: np.ndarray) -> list[float]
 
 def _sigmoid(logit: np.ndarray) -> np.ndarray:
     return np.exp(-np.logaddexp(0, -logit))
-
-
-def _edges(boxes: Sequence[Box]) -> np.ndarray:
-    return np.array([(box.xmin, box.ymin, box.xmax, box.ymax) for box in boxes], np.float64).reshape(-1, 4)

@@ -15,7 +15,7 @@ from maskwatch.finder import Detection, FaceFinder
 from maskwatch.images import read_image
 from maskwatch.interpreter import PictureModel
 from maskwatch.types import Box, Frame, Label
-from maskwatch_train.average_precision import UNKNOWN, PictureBoxes, average_precision
+from maskwatch_train.average_precision import UNKNOWN, PictureBoxes, average_precision, edges_of
 from maskwatch_train.crops import list_crops
 from maskwatch_train.evaluate import MIN_SCORE, Progress
 from maskwatch_train.index import DETECTION, Sample
@@ -126,13 +126,9 @@ def cost(model: bytes) -> Cost:
 def _picture_boxes(sample: Sample, found: Sequence[Detection]) -> PictureBoxes:
     """Faces of any label: a finder knows none."""
     return PictureBoxes(
-        true_boxes=_edges(face.box for face in sample.boxes),
+        true_boxes=edges_of(face.box for face in sample.boxes),
         true_labels=np.array([UNKNOWN if face.label is None else face.label for face in sample.boxes], np.int64),
-        boxes=_edges(detection.box for detection in found),
+        boxes=edges_of(detection.box for detection in found),
         scores=np.array([detection.score for detection in found], np.float64),
         labels=np.full(len(found), UNKNOWN, np.int64),
     )
-
-
-def _edges(boxes: Iterable[Box]) -> np.ndarray:
-    return np.array([(box.xmin, box.ymin, box.xmax, box.ymax) for box in boxes], np.float64).reshape(-1, 4)

@@ -12,13 +12,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from maskwatch.classifier import Look, MaskClassifier
 from maskwatch.errors import FindingError
-from maskwatch.finder import FaceFinder, cell_grid
+from maskwatch.finder import FaceFinder
 from maskwatch.images import read_image, write_image
 from maskwatch.manifest import ClassifierSpec, FinderSpec, SecondLookSpec
 from maskwatch.pipeline import Pipeline
 from maskwatch.types import Box
 from maskwatch_convert.second_look import MOST_LOST, Evidence, Weights, fit_weights, gather, worth_a_look
 from maskwatch_train.index import CLASSIFICATION, DETECTION, LabelledBox, Sample
+from stub_networks import StubFinderNetwork
 
 FINDER = FinderSpec("finder.tflite", 64, 96, (8,), 1.0, 0.4, 0.5)
 CLASSIFIER = ClassifierSpec(
@@ -174,21 +175,6 @@ def test_only_faces_at_the_door_that_pass_decide_what_is_worth_a_look():
 # What both said of scenes
 
 
-class Finds:
-    """A finder's network that sees each (row, column, half side in pixels, logit) as a square around that cell."""
-
-    def __init__(self, *faces: tuple[int, int, float, float]) -> None:
-        cells = len(cell_grid(64, 96, (8,))[0])
-        self.logits = np.full((1, cells, 1), -9, np.float32)
-        self.boxes = np.zeros((1, cells, 4), np.float32)
-        for row, column, half_px, logit in faces:
-            self.logits[0, row * 12 + column] = logit
-            self.boxes[0, row * 12 + column] = np.log(half_px / 8)
-
-    def __call__(self, batch):
-        return self.logits, self.boxes
-
-
 def says_face(batch):
     """A mask logit that says nothing, and a face logit of the crop's mean over 100."""
     return (np.stack([np.zeros(len(batch)), batch.mean(axis=(1, 2, 3)) / 100], axis=1).astype(np.float32),)
@@ -196,7 +182,9 @@ def says_face(batch):
 
 # Their boxes are 4 to 36 × 12 to 44, 56 to 80 × 16 to 40, 32 to 56 × 0 to 24, and 76 to 92 × 52 to the lower edge.
 LARGE, SURE, HIGH, LOW = (3, 2, 16.0, -1.5), (3, 8, 12.0, 2.0), (1, 5, 12.0, 1.0), (7, 10, 8.0, 3.0)
-PIPELINE = Pipeline(FaceFinder(Finds(LARGE, SURE, HIGH, LOW), FINDER), MaskClassifier(says_face, CLASSIFIER))
+PIPELINE = Pipeline(
+    FaceFinder(StubFinderNetwork(LARGE, SURE, HIGH, LOW), FINDER), MaskClassifier(says_face, CLASSIFIER)
+)
 
 
 def sample(path: Path, *boxes: Box, source: str = DETECTION, label: int | None = None) -> Sample:
@@ -242,7 +230,8 @@ def test_a_tiny_face_is_matched_only_where_no_other_will_do(scene):
 def test_a_face_counts_once(scene):
     """Of two finds that overlap it, the surer one has it."""
     both = Pipeline(
-        FaceFinder(Finds((3, 2, 16.0, 2.0), (3, 3, 16.0, 1.0)), replace(FINDER, iou_threshold=0.9)), PIPELINE.classifier
+        FaceFinder(StubFinderNetwork((3, 2, 16.0, 2.0), (3, 3, 16.0, 1.0)), replace(FINDER, iou_threshold=0.9)),
+        PIPELINE.classifier,
     )
     assert gather(both, [sample(scene, Box(4, 12, 36, 44))]).truth.tolist() == [1, 0]
 
@@ -264,13 +253,13 @@ def test_scenes_alone_are_looked_at(scene, tmp_path):
 
 def test_what_no_threshold_would_let_through_is_gathered_too(scene):
     """A find of 0.02, far below the finder's own threshold; one of 0.005 is no find."""
-    faint = Pipeline(FaceFinder(Finds((3, 2, 16.0, -3.9), (3, 8, 12.0, -5.3)), FINDER), PIPELINE.classifier)
+    faint = Pipeline(FaceFinder(StubFinderNetwork((3, 2, 16.0, -3.9), (3, 8, 12.0, -5.3)), FINDER), PIPELINE.classifier)
     assert gather(faint, [sample(scene)]).found == pytest.approx([-3.9], abs=1e-4)
 
 
 @pytest.mark.parametrize("with_scene", [False, True])
 def test_nothing_found_is_no_evidence(scene, with_scene):
-    blind = Pipeline(FaceFinder(Finds(), FINDER), PIPELINE.classifier)
+    blind = Pipeline(FaceFinder(StubFinderNetwork(), FINDER), PIPELINE.classifier)
     said = gather(blind, [sample(scene, Box(4, 12, 36, 44))] if with_scene else [])
     assert [len(column) for column in (said.found, said.looked, said.truth, said.height_px)] == [0, 0, 0, 0]
     assert fit_weights(said) == AS_IT_IS

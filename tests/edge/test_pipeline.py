@@ -10,32 +10,17 @@ import pytest
 from maskwatch.bundle import open_bundle
 from maskwatch.classifier import MaskClassifier
 from maskwatch.errors import BundleError
-from maskwatch.finder import FaceFinder, cell_grid
+from maskwatch.finder import FaceFinder
 from maskwatch.manifest import ClassifierSpec, FinderSpec, SecondLookSpec
 from maskwatch.pipeline import Pipeline, load_pipeline, prominence
 from maskwatch.types import Box, Face, Frame, Image, Label
 from maskwatch_convert.pack import write_bundle
+from stub_networks import StubFinderNetwork
 from tiny_models import tiny_bundle, tiny_manifest, tiny_members
 
 FINDER = FinderSpec("finder.tflite", 64, 96, (8,), 1.0, 0.5, 0.5)
 CLASSIFIER = ClassifierSpec("c.tflite", "masknet", 16, 0.0, ("without_mask", "with_mask"), "logit", 1.0, 0.5, True)
 MASKED, BARE = 250, 5  # grey levels that the stub classifier tells apart
-
-
-class StubFinderNetwork:
-    """Sees each (row, column, half side in pixels, logit) as a square around the middle of that cell."""
-
-    def __init__(self, *faces: tuple[int, int, float, float]) -> None:
-        cells = len(cell_grid(64, 96, (8,))[0])
-        self.logits = np.full((1, cells, 1), -9, np.float32)
-        self.boxes = np.zeros((1, cells, 4), np.float32)
-        for row, column, half_px, logit in faces:
-            self.logits[0, row * 12 + column] = logit
-            self.boxes[0, row * 12 + column] = np.log(half_px / 8)
-
-    def __call__(self, batch: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], ...]:
-        assert batch.shape == (1, 64, 96, 3)
-        return self.logits, self.boxes
 
 
 def brightness_network(batch: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], ...]:

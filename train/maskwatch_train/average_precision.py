@@ -7,12 +7,13 @@ Pascal VOC since 2010, where COCO samples it at 101 recalls.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from maskwatch.types import Box
 
 from maskwatch_train.metrics import Curve
 
@@ -116,6 +117,11 @@ def iou_matrix(boxes: FloatArray, others: FloatArray) -> FloatArray:
     union = _areas(boxes)[:, None] + _areas(others)[None, :] - intersection
     overlaps: FloatArray = np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
     return overlaps
+
+
+def edges_of(boxes: Iterable[Box]) -> FloatArray:
+    """Boxes as N×4 float64: xmin, ymin, xmax, ymax."""
+    return np.array([(box.xmin, box.ymin, box.xmax, box.ymax) for box in boxes], np.float64).reshape(-1, 4)
 
 
 def _areas(boxes: FloatArray) -> FloatArray:

@@ -49,6 +49,18 @@ class Claims:
 NOTHING: Final = Claims(np.empty(0), np.empty(0, np.int64), np.empty(0))
 
 
+def matched(picture: PictureBoxes) -> tuple[IntArray, FloatArray]:
+    """The true face of each detection (−1: none) and its height in pixels, or the detection's own: two arrays (N,).
+
+    Faces under CALIBRATED_FACE_PX are given away last.
+    """
+    true_heights_px = picture.true_boxes[:, 3] - picture.true_boxes[:, 1]
+    places = match(picture.boxes, picture.scores, picture.true_boxes, true_heights_px < CALIBRATED_FACE_PX)
+    # Nothing matched reads the appended last one, which is replaced.
+    known_px = np.append(true_heights_px, 0.0)[places]
+    return places, np.where(places >= 0, known_px, picture.boxes[:, 3] - picture.boxes[:, 1])
+
+
 def scene_claims(pictures: Sequence[PictureBoxes], masks: Sequence[FloatArray]) -> tuple[Claims, Claims]:
     """What a pipeline claimed in pictures with known faces: P(mask) of labelled faces, and how surely each is one.
 
@@ -58,14 +70,10 @@ def scene_claims(pictures: Sequence[PictureBoxes], masks: Sequence[FloatArray]) 
     """
     faces, scores = NOTHING, NOTHING
     for picture, mask in zip(pictures, masks, strict=True):
-        true_heights_px = picture.true_boxes[:, 3] - picture.true_boxes[:, 1]
-        places = match(picture.boxes, picture.scores, picture.true_boxes, true_heights_px < CALIBRATED_FACE_PX)
-        hit = places >= 0
-        # Nothing matched reads the appended last one, which is replaced or left out.
-        labels = np.append(picture.true_labels, UNKNOWN)[places]
-        heights_px = np.where(hit, np.append(true_heights_px, 0.0)[places], picture.boxes[:, 3] - picture.boxes[:, 1])
+        places, heights_px = matched(picture)
+        labels = np.append(picture.true_labels, UNKNOWN)[places]  # nothing matched reads the appended last one
         known = labels != UNKNOWN
         faces = faces.joined(Claims(mask[known], labels[known], heights_px[known]))
-        every = Claims(picture.scores, hit.astype(np.int64), heights_px)
+        every = Claims(picture.scores, (places >= 0).astype(np.int64), heights_px)
         scores = scores.joined(every.from_height(CALIBRATED_FACE_PX))
     return faces, scores

@@ -6,13 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 from maskwatch.errors import DataError
 from maskwatch.finder import FaceFinder
 from maskwatch.images import read_image
 from maskwatch.types import Box, Frame
 
-from maskwatch_train.average_precision import iou_matrix
+from maskwatch_train.average_precision import edges_of, iou_matrix
 from maskwatch_train.crops import Crop
 from maskwatch_train.evaluate import Progress
 from maskwatch_train.index import DETECTION, Sample
@@ -38,10 +37,10 @@ def find_decoys(samples: Sequence[Sample], finder: FaceFinder, progress: Progres
     """
     decoys = []
     for sample in progress([sample for sample in samples if sample.boxes or sample.source == DETECTION]):
-        true_boxes = _edges([face.box for face in sample.boxes])
+        true_boxes = edges_of([face.box for face in sample.boxes])
         for detection in finder.find(Frame(read_image(sample.path), captured_s=0.0), LEAST_SCORE):
-            box = Box(*(round(edge, 1) for edge in _edges([detection.box])[0].tolist()))
-            overlap = iou_matrix(_edges([box]), true_boxes).max(initial=0.0)
+            box = Box(*(round(edge, 1) for edge in edges_of([detection.box])[0].tolist()))
+            overlap = iou_matrix(edges_of([box]), true_boxes).max(initial=0.0)
             tall_enough = min(box.width, box.height) >= SMALLEST_DECOY_PX
             if overlap < MOST_OVERLAP and detection.score < MOST_SCORE and tall_enough:
                 decoys.append(Crop(sample, box, None))
@@ -61,7 +60,7 @@ def kept_decoys(
     """
     if not path.exists():
         found = find_decoys(samples, finder, progress)
-        rows = [(crop.sample.name, *_edges([crop.box])[0].tolist()) for crop in found if crop.box is not None]
+        rows = [(crop.sample.name, *edges_of([crop.box])[0].tolist()) for crop in found if crop.box is not None]
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".unfinished")
         unfinished.write_text(json.dumps({"made_from": dict(made_from), "boxes": rows}))
@@ -76,7 +75,3 @@ def kept_decoys(
     if not same:
         raise DataError(f"{path} is of other photographs or of another finder: delete it, and it is made anew")
     return decoys
-
-
-def _edges(boxes: Sequence[Box]) -> np.ndarray:
-    return np.array([(box.xmin, box.ymin, box.xmax, box.ymax) for box in boxes], np.float64).reshape(-1, 4)

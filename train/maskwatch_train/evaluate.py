@@ -13,7 +13,7 @@ from maskwatch.images import read_image
 from maskwatch.manifest import HISTOGRAM_BINS
 from maskwatch.types import Box, Face, Frame, Image, Label
 
-from maskwatch_train.average_precision import AveragePrecision, PictureBoxes, average_precision_table, match
+from maskwatch_train.average_precision import AveragePrecision, PictureBoxes, average_precision_table, edges_of, match
 from maskwatch_train.claims import Claims, scene_claims
 from maskwatch_train.index import DETECTION, SIZE_BANDS_PX, LabelledBox, Sample
 from maskwatch_train.metrics import ClassificationMetrics, Curve, classification_metrics, precision_recall_curve
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 MIN_SCORE: Final = 0.01
 """Detections from here up are ranked: far below any threshold in use, so that the curve's tail is there.
 
-It is the score at temperature 1; at another temperature the same detections are ranked.
+It is the finder's score at temperature 1; at another temperature it finds the same. A second look may take some of the
+last ones away.
 """
 
 MOST_MISTAKES: Final = 24
@@ -205,14 +206,11 @@ def _groups(verdicts: Sequence[PictureVerdict], *, has_finder: bool) -> dict[str
 
 
 def _scene_arrays(scene: SceneFaces) -> PictureBoxes:
-    def edges(boxes: Iterable[Box]) -> np.ndarray:
-        return np.array([(box.xmin, box.ymin, box.xmax, box.ymax) for box in boxes], np.float64).reshape(-1, 4)
-
     known: Sequence[LabelledBox] = scene.sample.boxes
     return PictureBoxes(
-        true_boxes=edges(face.box for face in known),
+        true_boxes=edges_of(face.box for face in known),
         true_labels=np.array([-1 if face.label is None else face.label for face in known], np.int64),
-        boxes=edges(face.box for face in scene.faces),
+        boxes=edges_of(face.box for face in scene.faces),
         scores=np.array([face.score for face in scene.faces], np.float64),
         labels=np.array([face.label is Label.WITH_MASK for face in scene.faces], np.int64),
     )

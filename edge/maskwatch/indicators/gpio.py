@@ -65,13 +65,9 @@ def switch_off(settings: IndicatorSettings, pin_factory: Any = None) -> None:
     if pin_factory is None:
         pin_factory = default_factory()
     lamp, sounder = _led(settings, pin_factory), _switch(settings.buzzer_active_high, pin_factory)
-    parts = [("red_pin", settings.red_pin, lamp), ("green_pin", settings.green_pin, lamp)]
-    if settings.light == "rgb":
-        parts.append(("blue_pin", settings.blue_pin, lamp))
-    if settings.buzzer != "none":
-        parts.insert(0, ("buzzer_pin", settings.buzzer_pin, sounder))  # the noise first
     faults = []
-    for key, pin, make in parts:
+    for key, pin in sorted(settings.pins().items(), key=lambda part: part[0] != "buzzer_pin"):  # the noise first
+        make = sounder if key == "buzzer_pin" else lamp
         try:
             with _translated(f"{key} = {pin} under [indicator] could not be switched off"), ExitStack() as stack:
                 _claim(stack, key, pin, make)
