@@ -42,12 +42,18 @@ class Letterbox:
 
 
 def resize(image: Image, height_px: int, width_px: int) -> Image:
-    """Resize to exactly height×width: area averaging where a side shrinks (no aliasing), bilinear where it grows."""
-    # One step for what shrinks, one for what grows: OpenCV's INTER_AREA does not average once either side grows.
-    smaller = min(height_px, image.shape[0]), min(width_px, image.shape[1])
-    for (height, width), interpolation in ((smaller, cv2.INTER_AREA), ((height_px, width_px), cv2.INTER_LINEAR)):
-        if image.shape[:2] != (height, width):
-            image = cv2.resize(image, (width, height), interpolation=interpolation).astype(np.uint8, copy=False)
+    """Resize to exactly height×width: halved as often as that shrinks far enough, then bilinear.
+
+    Halving averages pairs (no aliasing), five times faster than INTER_AREA by any other factor. An odd last row or
+    column is left out, which moves what lies next to it by less than one pixel of the result.
+    """
+    while image.shape[0] >= 2 * height_px or image.shape[1] >= 2 * width_px:
+        down, across = 1 + (image.shape[0] >= 2 * height_px), 1 + (image.shape[1] >= 2 * width_px)
+        half_height, half_width = image.shape[0] // down, image.shape[1] // across
+        even = image[: half_height * down, : half_width * across]
+        image = cv2.resize(even, (half_width, half_height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    if image.shape[:2] != (height_px, width_px):
+        image = cv2.resize(image, (width_px, height_px)).astype(np.uint8, copy=False)
     return image
 
 

@@ -49,11 +49,26 @@ def test_resize_gives_the_size_asked_for_and_keeps_a_plain_colour(
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.integers(2, 12), st.integers(2, 12), st.integers(0, 2**32 - 1))
-def test_shrinking_by_a_whole_factor_is_the_mean_of_each_block(across: int, down: int, seed: int) -> None:
+@given(st.integers(0, 4), st.integers(0, 4), st.integers(0, 2**32 - 1))
+def test_shrinking_to_halves_of_halves_is_the_mean_of_each_block(
+    halvings_down: int, halvings_across: int, seed: int
+) -> None:
+    down, across = 2**halvings_down, 2**halvings_across
     picture = noise(8 * down, 10 * across, seed)
     means = picture.reshape(8, down, 10, across, 3).mean(axis=(1, 3))
-    assert np.abs(resize(picture, 8, 10) - means).max() <= 0.5 + 1e-6
+    assert np.abs(resize(picture, 8, 10) - means).max() <= 0.5 * max(halvings_down, halvings_across) + 1e-6
+
+
+@settings(deadline=None)
+@given(st.integers(20, 1000), st.integers(20, 40))
+def test_shrinking_moves_nothing_by_more_than_a_pixel(width_px: int, new_width_px: int) -> None:
+    """Where a ramp is as bright as asked lies at the same share of the width before and after."""
+    assume(width_px > new_width_px)
+    ramp = np.linspace(0, 250, width_px).astype(np.uint8)
+    resized = resize(np.dstack([np.broadcast_to(ramp, (4, width_px))] * 3), 4, new_width_px)[0, :, 0]
+    level_per_px = 250 / new_width_px
+    expected = np.clip((np.arange(new_width_px) + 0.5) / new_width_px * 250, 0, 250)
+    assert np.abs(resized - expected).max() <= level_per_px + 2
 
 
 @pytest.mark.parametrize("shape", [(64, 640), (20, 640), (640, 20)])

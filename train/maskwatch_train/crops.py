@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from cv2.typing import MatLike
 from maskwatch.images import read_image
-from maskwatch.preprocess import crop_square, square_around
+from maskwatch.preprocess import crop_square, square_around, whole_picture
 from maskwatch.types import Box, Image
 from numpy.random import Generator
 
@@ -27,6 +27,9 @@ from maskwatch_train.index import DETECTION, Sample
 from maskwatch_train.occluders import aside, cover
 from maskwatch_train.painted_masks import paint_mask
 from maskwatch_train.recipes import ClassifierRecipe
+
+CUTTING = 2
+"""To be raised whenever a tile comes out otherwise than before, so that no tiles cut earlier are taken from disk."""
 
 TILE_PX = 176
 """Side of a stored tile: the crop that serves, with room around it for zoom, shift and rotation."""
@@ -82,7 +85,7 @@ def list_crops(samples: Sequence[Sample], recipe: ClassifierRecipe) -> tuple[Cro
 def cut_tile(image: Image, box: Box | None, margin_ratio: float) -> Image:
     """A tile whose middle is just what `preprocess` would hand to the network for this face or whole picture."""
     if box is None:
-        core = cv2.resize(image, (round(TILE_PX * CORE_RATIO),) * 2, interpolation=cv2.INTER_AREA)
+        core = whole_picture(image, round(TILE_PX * CORE_RATIO))
         before = (TILE_PX - core.shape[0]) // 2
         after = TILE_PX - core.shape[0] - before
         return cv2.copyMakeBorder(core, before, after, before, after, cv2.BORDER_REPLICATE).astype(np.uint8)
@@ -93,7 +96,7 @@ def cut_tile(image: Image, box: Box | None, margin_ratio: float) -> Image:
 def cut_tiles(crops: Sequence[Crop], margin_ratio: float, cache: Path, progress: Progress) -> npt.NDArray[np.uint8]:
     """All tiles, N×176×176×3, as a memory-mapped file: cut once, then read from disk as they are needed."""
     identity = [_identity(crop) for crop in crops]
-    digest = hashlib.sha256(json.dumps([TILE_PX, CORE_RATIO, margin_ratio, identity]).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps([CUTTING, TILE_PX, CORE_RATIO, margin_ratio, identity]).encode()).hexdigest()
     path = cache / f"tiles-{digest[:16]}.npy"
     if path.exists():
         return np.load(path, mmap_mode="r")

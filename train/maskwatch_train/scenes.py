@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from maskwatch.images import read_image
-from maskwatch.preprocess import PADDING_GREY, letterbox
+from maskwatch.preprocess import PADDING_GREY, letterbox, resize
 from maskwatch.types import Image
 from numpy.random import Generator
 
@@ -73,10 +73,11 @@ def place(
         centre = np.array([rng.uniform(0, width), rng.uniform(0, height)])
     smallest = 0.6 * min(height_px / height, width_px / width)
     scale = float(np.clip(scale, smallest, max(MOST_ENLARGEMENT, smallest)))
-    if scale < 0.6:  # area averaging first: a warp alone would alias
-        shrunk = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        image = shrunk.astype(np.uint8, copy=False)
-        boxes, centre, scale = boxes * scale, centre * scale, 1.0
+    while (
+        scale <= 0.5 and min(image.shape[:2]) > 1
+    ):  # halved first, as `preprocess.resize` does: a warp alone would alias
+        image = resize(image, image.shape[0] // 2, image.shape[1] // 2)
+        boxes, centre, scale = boxes * 0.5, centre * 0.5, scale * 2
     stretch = np.exp(rng.normal(0, 0.06))
     angle = np.deg2rad(rng.normal(0, 5.0))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
