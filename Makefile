@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test check bench bench-pi lock clean
+.PHONY: help demo test test-pi check install uninstall bench bench-pi soak lock pictures clean
 .DELETE_ON_ERROR:
 
 help:  ## show this
@@ -16,10 +16,19 @@ demo: $(VENV)/demo.stamp  ## install the edge alone and watch it at work for 20 
 test: $(VENV)/dev.stamp  ## install all and run the tests
 	$(BIN)/pytest -n 2 --dist loadfile
 
+test-pi: $(VENV)/dev.stamp  ## install into whole Debian systems of a Pi's kinds, boot them (as root)
+	$(BIN)/pytest -n 2 --dist loadscope -m pi tests/pi
+
 check: $(VENV)/dev.stamp  ## run the linters
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+install: python  ## install the service on this Raspberry Pi, as root; HOST=USER@HOST: over SSH; OPTIONS=--dry-run: look first
+	@PYTHONPATH=edge $(PYTHON) -B -m maskwatch.cli install --from . $(OPTIONS) $(HOST)
+
+uninstall: python  ## take it off again; OPTIONS=--purge: settings and state too
+	@PYTHONPATH=edge $(PYTHON) -B -m maskwatch.cli uninstall $(OPTIONS) $(HOST)
 
 bench: $(VENV)/demo.stamp  ## time the pipeline, the daemon's start and its memory
 	$(BIN)/maskwatch bench
@@ -27,17 +36,32 @@ bench: $(VENV)/demo.stamp  ## time the pipeline, the daemon's start and its memo
 bench-pi: $(VENV)/demo.stamp  ## count a pass's instructions on a Pi's cores; AGAINST=FILE.tflite compares
 	@$(BIN)/python tests/pi/bench_pi.py $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(AGAINST),--against "$(AGAINST)")
 
+pictures: $(VENV)/dev.stamp  ## draw the documentation's pictures and the door's notice anew
+	$(BIN)/python docs/draw
+
+soak: $(VENV)/demo.stamp  ## half an hour at full rate, the camera killed 50 times: memory must stay flat; MINUTES=3 KILLS=4 FPS=10
+	@$(BIN)/python tests/soak/soak.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(KILLS),--kills $(KILLS)) \
+		$(if $(FPS),--fps $(FPS))
+
 lock: $(VENV)/dev.stamp  ## resolve the pinned packages anew
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile $(LOCK) pyproject.toml locks/build.in --extra dev -o locks/dev.txt
 	$(BIN)/uv pip compile $(LOCK) -c locks/dev.txt pyproject.toml locks/build.in --extra demo -o locks/demo.txt
+	$(BIN)/uv pip compile $(LOCK_PI) --python-version 3.11 -c locks/pi-bookworm.in --no-emit-package lgpio --extra pi pyproject.toml -o locks/pi-bookworm.txt
+	$(BIN)/uv pip compile $(LOCK_PI) --python-version 3.13 -c locks/pi-trixie.in --no-emit-package lgpio --extra pi pyproject.toml -o locks/pi-trixie.txt
+	$(BIN)/uv pip compile $(LOCK_PI) --python-version 3.11 locks/pi-lgpio.in -o locks/pi-lgpio.txt
 
-LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-emit-find-links --custom-compile-command "make lock"
+LOCK_ANY := --quiet --upgrade --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+LOCK := $(LOCK_ANY) --universal --python-version 3.11
+# The hashes are those of all platforms' wheels, so the locks serve x86-64 too.
+LOCK_PI := $(LOCK_ANY) --python-platform aarch64-manylinux_2_36 --only-binary :all: --no-emit-package numpy
 
-$(VENV)/bin/python:
+.PHONY: python
+python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 		{ echo "Maskwatch needs Python 3.11 to 3.13; name one: make PYTHON=python3.12"; exit 3; }
+
+$(VENV)/bin/python: | python
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/%.stamp: locks/%.txt pyproject.toml | $(VENV)/bin/python
@@ -46,4 +70,4 @@ $(VENV)/%.stamp: locks/%.txt pyproject.toml | $(VENV)/bin/python
 	touch $@
 
 clean:  ## remove what make made
-	rm -rf $(VENV) build demo-output .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build demo-output soak-output .pytest_cache .mypy_cache .ruff_cache .hypothesis

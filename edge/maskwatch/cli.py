@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from maskwatch.errors import ExitCode, MaskwatchError, OperatorError
 from maskwatch.verbs.plain import print_fault
@@ -19,6 +19,8 @@ VERBS = {
     "run": "maskwatch.verbs.run",
     "lights": "maskwatch.verbs.lights",
     "doctor": "maskwatch.verbs.doctor",
+    "install": "maskwatch.verbs.install",
+    "uninstall": "maskwatch.verbs.uninstall",
     "bundle": "maskwatch.verbs.bundle",
     "bench": "maskwatch.verbs.bench",
     "data": "maskwatch_train.verbs.data",
@@ -89,7 +91,7 @@ def _parser(verbs: Sequence[str]) -> argparse.ArgumentParser:
         description="A face-mask detector for doors. Each verb has its own --help with an example.",
         epilog="exit codes: 0 done, 1 a finding, 2 usage, 3 you can fix it, 4 try again later, 70 a bug",
     )
-    parser.add_argument("--version", action="version", version=f"maskwatch {version('maskwatch')}")
+    parser.add_argument("--version", action="version", version=f"maskwatch {_version()}")
     parser.add_argument("-v", "--verbose", action="store_true", help="also say what goes well")
     subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for verb in verbs:
@@ -104,6 +106,13 @@ def _parser(verbs: Sequence[str]) -> argparse.ArgumentParser:
         module.add_arguments(subparser)
         subparser.set_defaults(run=module.run)
     return parser
+
+
+def _version() -> str:
+    try:
+        return version("maskwatch")
+    except PackageNotFoundError:
+        return "(from a clone)"  # the installer runs before anything is installed
 
 
 if __name__ == "__main__":

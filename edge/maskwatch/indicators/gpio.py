@@ -89,6 +89,8 @@ def default_factory() -> Any:
     with _translated(advice), warnings.catch_warnings():
         from gpiozero import Device, PinFactoryFallback
 
+        if not hasattr(Device, "ensure_pin_factory"):
+            raise ImportError("this gpiozero is older than 2.0")
         warnings.simplefilter("error", PinFactoryFallback)
         Device.ensure_pin_factory()
         return Device.pin_factory

@@ -159,6 +159,13 @@ def test_an_unknown_factory_is_an_indicator_error(fresh_gpiozero):
         make_outputs(IndicatorSettings())
 
 
+def test_a_gpiozero_that_is_too_old_is_named(monkeypatch):
+    """Plain Debian's 1.6 has no such method; the doctor ended as if it had a bug."""
+    monkeypatch.delattr(gpiozero.Device, "ensure_pin_factory")
+    with pytest.raises(IndicatorError, match=r"no pins to drive.*older than 2\.0"):
+        GpioOutputs(IndicatorSettings())
+
+
 def test_where_lgpio_fails_there_is_no_fallback_but_an_error(fresh_gpiozero):
     fresh_gpiozero.delenv("GPIOZERO_PIN_FACTORY", raising=False)
     fresh_gpiozero.setitem(sys.modules, "lgpio", None)
