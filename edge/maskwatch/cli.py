@@ -18,6 +18,7 @@ VERBS = {
     "detect": "maskwatch.verbs.detect",
     "run": "maskwatch.verbs.run",
     "lights": "maskwatch.verbs.lights",
+    "preview": "maskwatch.verbs.preview",
     "doctor": "maskwatch.verbs.doctor",
     "install": "maskwatch.verbs.install",
     "uninstall": "maskwatch.verbs.uninstall",

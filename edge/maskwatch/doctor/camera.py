@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from maskwatch.darkness import BLACK_LEVEL
 from maskwatch.doctor.findings import Finding, failed, ok, skipped, warning
 from maskwatch.doctor.probes import Probes
 from maskwatch.doctor.service import Service, service_of
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 WATCH_SECONDS = 2.0
 """So long frames are counted, by the times that they carry."""
-
-BLACK_LEVEL = 12.0
-"""A mean of fewer of 255 levels is what a covered lens or a dark room gives."""
 
 SAMPLE_STEP_PX = 4
 """Every fourth pixel each way is plenty to see noise and darkness."""
