@@ -70,7 +70,7 @@ class Environment:
         name = lock_name(python, numpy)
         lock = self._lock(name) if name else ""
         locked = bool(lock) and (self.wheels is None or has_wheels(self.wheels, lock))
-        wanted = lock if locked else "\n".join([*requirements(numpy), ""])
+        wanted = lock if locked else "\n".join([*requirements(), ""])
         if python in LGPIO_PYTHONS and not facts.has_lgpio(system):
             lgpio = self._lock(LGPIO_LOCK)
             if self.wheels is None or has_wheels(self.wheels, lgpio):

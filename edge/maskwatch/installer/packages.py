@@ -36,8 +36,8 @@ LITERT = "ai-edge-litert>=2.0.3,<3"
 GPIOZERO = "gpiozero>=2.0"
 """pip's: plain Debian's is 1.6."""
 
-OPENCV = {1: "opencv-python-headless>=4.8,<4.12", 2: "opencv-python-headless>=4.8,<5"}
-"""By numpy's major version: OpenCV 4.12 and later ask for numpy 2."""
+OPENCV = "opencv-python-headless>=4.8,<4.12"
+"""Later arm64 wheels shrink pictures to other bytes than x86-64's; they also ask for numpy 2."""
 
 
 def lock_name(python: str, numpy: str) -> str | None:
@@ -57,9 +57,9 @@ def has_wheels(folder: Path, lock: str) -> bool:
     return all(any(name.startswith(start) for name in names) for start in wanted)
 
 
-def requirements(numpy: str) -> list[str]:
+def requirements() -> list[str]:
     """What pip is asked for where no lock fits; numpy itself is the system's."""
-    return [LITERT, GPIOZERO, OPENCV[1 if numpy.startswith("1.") else 2]]
+    return [LITERT, GPIOZERO, OPENCV]
 
 
 def _normal(package: str) -> str:
