@@ -60,6 +60,11 @@ class Capture:
         self._called_s: float | None = None  # when the call to the camera that has not returned yet began
         self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
 
+    @property
+    def live(self) -> bool:
+        """Whether the newest frame wins; of files every frame counts."""
+        return self._camera.live
+
     def start(self) -> None:
         """Start the thread; once."""
         self._thread.start()
@@ -104,8 +109,8 @@ class Capture:
             except CameraError as error:
                 if self._must_open:
                     raise
-                lost = error
-            self._put(Lost(str(lost)))
+                reason = str(error)  # no more of it: its traceback holds the last frame
+            self._put(Lost(reason))
             self._called_s = self._clock()
             self._camera.close()
             self._called_s = None

@@ -17,6 +17,7 @@ VERBS = {
     "classify": "maskwatch.verbs.classify",
     "detect": "maskwatch.verbs.detect",
     "run": "maskwatch.verbs.run",
+    "status": "maskwatch.verbs.status",
     "lights": "maskwatch.verbs.lights",
     "preview": "maskwatch.verbs.preview",
     "doctor": "maskwatch.verbs.doctor",

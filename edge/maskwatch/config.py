@@ -162,6 +162,22 @@ class IndicatorSettings(Table):
 
 
 @dataclass(frozen=True)
+class IdleSettings(Table):
+    """When the networks rest, while every picture is still watched for motion. A live camera's only."""
+
+    after_seconds: float = number(
+        10.0,
+        0.0,
+        3600.0,
+        "With nobody there and nothing moving for so long the networks rest; motion wakes them within two pictures, "
+        "which is 200 ms at 10 pictures a second (camera.frames_per_second). 0: they never rest.",
+    )
+    look_every_seconds: float = number(
+        1.0, 0.2, 10.0, "Resting networks still judge one picture each so many seconds, whatever moves."
+    )
+
+
+@dataclass(frozen=True)
 class Settings:
     """All settings; `Settings()` holds the defaults."""
 
@@ -170,6 +186,7 @@ class Settings:
     tracker: TrackerSettings = field(default_factory=TrackerSettings)
     alert: AlertSettings = field(default_factory=AlertSettings)
     indicator: IndicatorSettings = field(default_factory=IndicatorSettings)
+    idle: IdleSettings = field(default_factory=IdleSettings)
 
 
 _TABLES: dict[str, type[Table]] = {
@@ -178,6 +195,7 @@ _TABLES: dict[str, type[Table]] = {
     "tracker": TrackerSettings,
     "alert": AlertSettings,
     "indicator": IndicatorSettings,
+    "idle": IdleSettings,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -13,10 +13,13 @@ from maskwatch.alert import Alert
 from maskwatch.bundle import Bundle, default_bundle_path, open_bundle
 from maskwatch.cameras import Camera, make_camera
 from maskwatch.config import CameraSettings, IndicatorSettings, ModelSettings, Settings
+from maskwatch.darkness import Darkness
 from maskwatch.errors import BundleError, IndicatorError
+from maskwatch.idle import Idle
 from maskwatch.indicators import make_outputs
 from maskwatch.indicators.base import Outputs
 from maskwatch.indicators.player import Player
+from maskwatch.motion import Motion
 from maskwatch.tracker import Tracker
 from maskwatch.types import Face, Frame, Verdict
 
@@ -80,6 +83,9 @@ class Door:
         self._local_time = local_time
         self._tracker = Tracker(settings.tracker)
         self._alert = Alert(settings.alert)
+        self._darkness = Darkness()
+        self._motion = Motion()
+        self._idle = Idle(settings.idle)
         self._player: Player | None = None
         self._verdict: Verdict | None = None
 
@@ -99,16 +105,36 @@ class Door:
         self._model = self._parts.model(self.settings.model, None)
         self._player = self._lit(self.settings.indicator)
 
+    @property
+    def resting(self) -> bool:
+        """Whether the networks rest, because nothing goes on."""
+        return self._idle.resting
+
+    def wants(self, frame: Frame) -> bool:
+        """Whether a live camera's frame is to be judged; where not, the lights stay as they are.
+
+        Raises IndicatorError where the lights have failed.
+        """
+        if self._idle.wants(frame.captured_s, self._idle.possible and self._motion.look(frame)):
+            return True
+        self.check()
+        return False
+
     def see(self, frame: Frame) -> Verdict:
         """Judge one frame, and show it. Raises IndicatorError where the lights have failed."""
         smallest_px = self.settings.model.min_face_height_px
         faces = [face for face in self.model.eyes.faces(frame) if face.box.height >= smallest_px]
         people = self._tracker.update(faces, frame.captured_s)
-        return self._show(self._alert.update(people, frame.captured_s, self._local_time(), frame.index))
+        verdict = self._alert.update(people, frame.captured_s, self._local_time(), frame.index)
+        self._idle.judged(verdict)
+        return self._show(replace(verdict, dark=self._darkness.update(frame)))
 
     def go_blind(self, now_s: float) -> Verdict:
         """Show that there is no camera; `now_s` is on the frames' clock. Raises as `see` does."""
-        return self._show(self._alert.camera_lost(now_s, self._local_time()))
+        self._darkness, self._motion = Darkness(), Motion()
+        verdict = self._alert.camera_lost(now_s, self._local_time())
+        self._idle.judged(verdict)
+        return self._show(verdict)
 
     def check(self) -> None:
         """Raise the IndicatorError of lights that have failed since the last verdict, should verdicts stop coming."""
@@ -141,6 +167,9 @@ class Door:
             self._tracker = Tracker(settings.tracker)
         if settings.alert != old.alert:
             self._alert = Alert(settings.alert)
+        if settings.camera != old.camera:
+            self._motion = Motion()
+        self._idle = Idle(settings.idle)  # awake: what is new shall show itself
         self._model = model
 
     def close(self) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Protocol
 
 from maskwatch.types import Label, Verdict
@@ -11,8 +12,14 @@ from maskwatch.types import Label, Verdict
 class Observer(Protocol):
     """Called by the daemon's own thread, between two frames: nothing here may wait, or raise."""
 
+    def watching(self, source: str, model: str) -> None:
+        """This source is watched with this model from now on: told at the start, and after a reload that succeeded."""
+
     def judged(self, verdict: Verdict) -> None:
         """A frame has been judged, and its verdict is shown."""
+
+    def resting(self, resting: bool) -> None:
+        """From now on only a few frames are judged, because nothing goes on; or all of them again."""
 
     def lost_camera(self, reason: str) -> None:
         """There is no camera, for this reason; told at each try while that lasts."""
@@ -27,7 +34,13 @@ class Observer(Protocol):
 class NoObserver:
     """Nobody looks after this daemon."""
 
+    def watching(self, source: str, model: str) -> None:
+        """Pass over it."""
+
     def judged(self, verdict: Verdict) -> None:
+        """Pass over it."""
+
+    def resting(self, resting: bool) -> None:
         """Pass over it."""
 
     def lost_camera(self, reason: str) -> None:
@@ -41,7 +54,48 @@ class NoObserver:
         """Pass over it."""
 
 
+class Observers:
+    """Passes all on to several observers, in their order."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def watching(self, source: str, model: str) -> None:
+        """Tell all of them."""
+        for observer in self._observers:
+            observer.watching(source, model)
+
+    def judged(self, verdict: Verdict) -> None:
+        """Tell all of them."""
+        for observer in self._observers:
+            observer.judged(verdict)
+
+    def resting(self, resting: bool) -> None:
+        """Tell all of them."""
+        for observer in self._observers:
+            observer.resting(resting)
+
+    def lost_camera(self, reason: str) -> None:
+        """Tell all of them."""
+        for observer in self._observers:
+            observer.lost_camera(reason)
+
+    @contextmanager
+    def reloading(self) -> Iterator[None]:
+        """Tell all of them of the start and the end."""
+        with ExitStack() as ends:
+            for observer in self._observers:
+                ends.enter_context(observer.reloading())
+            yield
+
+    def stopping(self) -> None:
+        """Tell all of them."""
+        for observer in self._observers:
+            observer.stopping()
+
+
 def in_words(verdict: Verdict) -> str:
     """What a verdict shows, in a few words; it counts people and says nothing else about them."""
     unmasked = sum(person.label is Label.WITHOUT_MASK for person in verdict.people)
-    return f"{verdict.situation.value}: {len(verdict.people)} seen, {unmasked} unmasked"
+    words = f"{verdict.situation.value}: {len(verdict.people)} seen, {unmasked} unmasked"
+    return f"{words}; the picture is black: uncover the lens, or give the door some light" if verdict.dark else words

@@ -32,6 +32,9 @@ class ServiceObserver:
         self._status = ""
         self._status_s: float | None = None
 
+    def watching(self, source: str, model: str) -> None:
+        """Pass over it: ready is a door that has judged a frame."""
+
     def judged(self, verdict: Verdict) -> None:
         """Say READY after the first frame, feed the watchdog where it is time to, and tell a new status."""
         now_s = self._clock()
@@ -51,6 +54,9 @@ class ServiceObserver:
             self._fed_s = now_s if feed else self._fed_s
             if status:
                 self._status, self._status_s = status, now_s
+
+    def resting(self, resting: bool) -> None:
+        """Pass over it: a door at rest judges a frame often enough to feed the watchdog."""
 
     def lost_camera(self, reason: str) -> None:
         """Tell a new reason as the status."""

@@ -123,10 +123,14 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the door says about one frame. `alarm` is True while the buzzer's pattern may sound."""
+    """What the door says about one frame. `alarm` is True while the buzzer's pattern may sound.
+
+    `dark` is True where pictures have been black for long, so that nobody can be judged.
+    """
 
     situation: Situation
     alarm: bool
     people: tuple[Person, ...]
     captured_s: float
     frame_index: int = 0
+    dark: bool = False

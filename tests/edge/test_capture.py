@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,7 +16,7 @@ from maskwatch.cameras.fake import FakeCamera, Show, Silence, Vanish, noise_pict
 from maskwatch.capture import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, STEADY_SECONDS, Capture, next_pause_s
 from maskwatch.errors import CameraError, ImageError
 from maskwatch.mailbox import Ended, Item, Lost, Mailbox
-from maskwatch.types import Frame
+from maskwatch.types import Frame, Image
 
 LIMIT_S = 10.0
 
@@ -133,6 +134,29 @@ def test_a_lost_camera_is_told_and_opened_again_after_growing_pauses() -> None:
     assert Lost("the fake camera is unplugged") in items
     assert isinstance(items[-2], Frame)
     assert items[-1] == Ended(None)
+
+
+def test_a_loss_does_not_hold_on_to_the_last_frame() -> None:
+    """From its first loss on a door took one frame more for good: the fault's traceback held it."""
+
+    class OneFrame(FakeCamera):
+        def read(self, timeout_s: float) -> Frame | None:
+            if images:
+                raise CameraError("unplugged")
+            image = noise_picture(0)
+            images.append(weakref.ref(image))
+            return Frame(image, 0.0)
+
+    def pause(event: threading.Event, seconds: float) -> bool:
+        kept.append(images[0]() is not None)
+        event.set()
+        return True
+
+    images: list[weakref.ref[Image]] = []
+    kept: list[bool] = []
+    with running(OneFrame([]), lambda capture: None, wait=pause) as capture:
+        assert capture.join(LIMIT_S)
+    assert kept == [False]
 
 
 def test_a_silent_camera_is_lost() -> None:

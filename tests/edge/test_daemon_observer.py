@@ -39,6 +39,9 @@ class Log:
         self.told.append(words)
         self.threads.add(threading.get_ident())
 
+    def watching(self, source: str, model: str) -> None:
+        self._tell(f"watching {source} with {model}")
+
     def judged(self, verdict: Verdict) -> None:
         self._tell(f"judged {verdict.frame_index} {verdict.situation.value}")
 
@@ -100,6 +103,7 @@ def test_it_is_told_of_each_frame_of_the_lost_camera_and_of_the_end_in_order() -
     log = Log()
     Door(camera).daemon(log).run(seconds=LIMIT_S)
     assert log.told == [
+        "watching demo with one",
         "judged 0 nobody",
         "judged 1 nobody",
         "lost: the fake camera is unplugged",  # once for each try
@@ -116,7 +120,7 @@ def test_a_frame_is_told_of_after_it_was_shown_and_noted() -> None:
     log._tell = order.append  # type: ignore[method-assign]
     door = Door(FakeCamera(frames(1), live=False))
     door.daemon(log, on_verdict=lambda frame, verdict: order.append("on_verdict")).run(seconds=LIMIT_S)
-    assert order == ["on_verdict", "judged 0 nobody", "stopping"]
+    assert order == ["watching demo with one", "on_verdict", "judged 0 nobody", "stopping"]
 
 
 def test_a_frame_that_could_not_be_judged_is_not_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,7 +131,7 @@ def test_a_frame_that_could_not_be_judged_is_not_told_of(monkeypatch: pytest.Mon
     log = Log()
     with pytest.raises(ZeroDivisionError):
         Door(FakeCamera(frames(3), live=False)).daemon(log).run(seconds=LIMIT_S)
-    assert log.told == ["stopping"]
+    assert log.told == ["watching demo with one", "stopping"]
 
 
 @pytest.mark.parametrize("fault", [None, ConfigError("config.toml: unknown key"), "bundle"])
@@ -141,7 +145,8 @@ def test_a_reload_is_told_of_at_its_start_and_end_whether_it_succeeds_or_not(fau
     daemon.command(Command.RELOAD)
     daemon.command(Command.STOP)
     daemon.run(seconds=LIMIT_S)
-    assert log.told == ["reloading", "reloaded", "stopping"]
+    taken_over = ["watching demo with one"] if fault is None else []
+    assert log.told == ["watching demo with one", "reloading", *taken_over, "reloaded", "stopping"]
 
 
 class Late(FakeCamera):
@@ -171,7 +176,7 @@ def test_a_camera_that_is_missing_at_the_start_is_waited_for_where_that_is_asked
 
     log.judged = look  # type: ignore[method-assign]
     daemon.run(seconds=LIMIT_S)
-    assert log.told == [*["lost: /dev/video9 is not there"] * 3, "judged 0 nobody", "stopping"]
+    assert log.told[1:] == [*["lost: /dev/video9 is not there"] * 3, "judged 0 nobody", "stopping"]
     assert shown == [Situation.NOBODY]
 
 
@@ -179,4 +184,4 @@ def test_without_being_asked_it_does_not_wait_for_a_camera() -> None:
     log = Log()
     with pytest.raises(CameraMissingError):
         Door(Late(tries=3)).daemon(log).run(seconds=LIMIT_S)
-    assert log.told == ["stopping"]
+    assert log.told == ["watching demo with one", "stopping"]

@@ -50,25 +50,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> ExitCode:
     """Run the daemon; 0 when it was told to stop, the time is over or the files have ended."""
+    from maskwatch.heap import use_one_heap
+
+    use_one_heap()
     from maskwatch.daemon import Daemon
     from maskwatch.notify import Notifier
+    from maskwatch.observer import Observers
     from maskwatch.service import ServiceObserver
     from maskwatch.signals import commands_from_signals
     from maskwatch.snapshot import Snapshot, check_picture_path
+    from maskwatch.status_keeper import StatusKeeper
+    from maskwatch.status_socket import own_socket, served
 
     logging.getLogger("maskwatch").setLevel(logging.INFO)  # a daemon's log is its only word
     snapshot = None
     if args.picture is not None:
         check_picture_path(args.picture)
         snapshot = Snapshot()
+    keeper = StatusKeeper()
     daemon = Daemon(
         lambda: chosen_settings(args),
         _parts(),
         on_verdict=None if snapshot is None else snapshot.keep,
-        observer=ServiceObserver(Notifier()),
+        observer=Observers(ServiceObserver(Notifier()), keeper),
         wait_for_camera=args.wait_for_camera,
     )
-    with commands_from_signals(daemon.command):
+    with commands_from_signals(daemon.command), served(own_socket(), lambda: keeper.status(daemon.dropped_frames)):
         daemon.run(args.seconds)
     if snapshot is not None:
         written = snapshot.write(args.picture)
