@@ -122,7 +122,7 @@ class Endless(FakeCamera):
         self.shut = threading.Event()
 
     def read(self, timeout_s: float) -> Frame | None:
-        if not self.judged.acquire(timeout=0.2):
+        if not self.judged.acquire(timeout=2.0):  # a busy machine may take its time
             raise CameraError("nobody judges")
         self._steps.append(Show(scene(self.level)))
         return super().read(timeout_s)
