@@ -68,16 +68,29 @@ class Lights(RecordOutputs):
 
 
 class ShownCamera(FakeCamera):
-    """A scripted camera that comes back only once the lights have told that it was lost."""
+    """A scripted camera that comes back only once the lights have told that it was lost.
+
+    It goes on only once they have told what it showed last: else a loss that is over at once would be passed over.
+    """
 
     def __init__(self, script: Sequence[Step], lights: Lights) -> None:
         super().__init__(script, live=False, clock=lambda: 1000.0)
         self._lights = lights
+        self._waits = False
+        self.shown = threading.Semaphore(0)
 
     def open(self) -> None:
         if "open" in self.calls:
             self._lights.wait_for(Situation.NO_CAMERA)
         super().open()
+
+    def read(self, timeout_s: float) -> Frame | None:
+        if self._waits:
+            assert self.shown.acquire(timeout=LIMIT_S)
+        self._waits = False
+        frame = super().read(timeout_s)
+        self._waits = frame is not None
+        return frame
 
 
 class Scene:
@@ -116,6 +129,7 @@ class Scene:
     def _judged(self, frame: Frame, verdict: Verdict) -> None:
         self.verdicts.append(verdict)
         self.lights.wait_for(verdict.situation)
+        self.camera.shown.release()
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -30,6 +30,8 @@ HANDLER = Path("/proc/sys/fs/binfmt_misc/qemu-aarch64")
 COMMAND_LIMIT_S = 300
 INSIDE = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
 
+NAMESPACE = ("unshare", "--mount", "--propagation", "private")
+
 MOUNT = """
 mount -t proc proc "$1/proc"
 if [ -z "$2" ]; then
@@ -99,8 +101,7 @@ class Root:
         cpuinfo = self.path.with_name("cpuinfo") if self.debian.is_foreign else ""
         if cpuinfo:
             cpuinfo.write_text(PI_4.cpuinfo(), encoding="ascii")
-        namespace = ["unshare", "--mount", "--propagation", "private"]
-        return [*namespace, "sh", "-ec", MOUNT, "sh", str(self.path), str(cpuinfo), *map(str, words)]
+        return [*NAMESPACE, "sh", "-ec", MOUNT, "sh", str(self.path), str(cpuinfo), *map(str, words)]
 
     def environment(self, variables: Mapping[str, str] | None = None) -> dict[str, str]:
         """The variables of a command that is run by `command`."""
@@ -197,7 +198,8 @@ def locked(folder: Path) -> Iterator[None]:
 def _debootstrap(debian: Debian, root: Path) -> None:
     mirror = debian_mirror(Path("/etc/apt"))
     words: Sequence[str | Path] = [
-        "debootstrap", f"--arch={debian.architecture}", "--variant=minbase", f"--include={','.join(PACKAGES)}",
+        *NAMESPACE, "debootstrap", f"--arch={debian.architecture}", "--variant=minbase",
+        f"--include={','.join(PACKAGES)}",
         f"--keyring={KEYRING}", debian.release, root, mirror,
     ]  # fmt: skip
     run_tool(words)
