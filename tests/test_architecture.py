@@ -167,7 +167,9 @@ def test_only_the_interpreter_imports_a_tflite_runtime() -> None:
     assert importing == {"interpreter"}
 
 
-@pytest.mark.parametrize("stage", ["alert", "tracker", "finder", "classifier", "pipeline", "preprocess"])
+@pytest.mark.parametrize(
+    "stage", ["alert", "tracker", "finder", "classifier", "pipeline", "preprocess", "motion", "idle", "pace"]
+)
 def test_the_stages_know_no_clock_thread_or_device(stage: str) -> None:
     module = edge(stage)
     assert roots(module.imports).isdisjoint({"time", "threading", "socket", "subprocess", "os"} | HARDWARE)

@@ -13,7 +13,7 @@ import pytest
 from maskwatch import cli
 from maskwatch.cameras.base import FROZEN_SECONDS
 from maskwatch.capture import LONGEST_PAUSE_SECONDS
-from maskwatch.config import CameraSettings
+from maskwatch.config import CameraSettings, IdleSettings
 from maskwatch.daemon import GIVE_UP_SECONDS, STUCK_GRACE_SECONDS
 from maskwatch.errors import ExitCode
 from maskwatch.service import FEEDS_PER_PERIOD
@@ -191,6 +191,16 @@ def test_the_camera_and_the_pins_stay_usable() -> None:
 
 def test_no_pictures_of_people_end_in_a_core_dump() -> None:
     assert (one("WatchdogSignal"), one("LimitCORE")) == ("SIGKILL", "0")
+
+
+def test_what_libraries_say_is_bounded() -> None:
+    assert (one("LogRateLimitIntervalSec"), one("LogRateLimitBurst")) == ("1h", "200")
+    assert parse(UNIT)["Environment"] == ["LIBCAMERA_LOG_LEVELS=*:WARN"]
+
+
+def test_a_door_at_rest_feeds_the_watchdog() -> None:
+    longest_s = rule_of(IdleSettings.__dataclass_fields__["look_every_seconds"]).maximum
+    assert longest_s < seconds(one("WatchdogSec")) / FEEDS_PER_PERIOD
 
 
 def test_it_needs_no_network_and_is_tried_for_ever() -> None:

@@ -186,10 +186,10 @@ class Daemon:
 
     def _tell(self, verdict: Verdict) -> None:
         """One line a change; where changes come thick, one line now and then, with the number of the others."""
-        if verdict.situation is not self._situation or verdict.dark is not self._dark:
-            self._untold_changes += 1
+        urgent = verdict.dark is not self._dark
+        self._untold_changes += urgent or verdict.situation is not self._situation
         self._situation, self._dark = verdict.situation, verdict.dark
-        if not self._untold_changes or not self._pace.allows(verdict.captured_s):
+        if not urgent and not (self._untold_changes and self._pace.allows(verdict.captured_s)):
             return
         more = f"; {self._untold_changes} changes since the last line" if self._untold_changes > 1 else ""
         logger.log(logging.WARNING if verdict.dark else logging.INFO, "%s%s%s", SHOWS, in_words(verdict), more)

@@ -27,7 +27,7 @@ MOST_CHANGE = 8 * LEAST_CHANGE
 SPREADS = 6.0
 """And it is a change by more than so many times of what is usual at this place."""
 
-MOST_SPREAD = 0.05
+MOST_SPREAD = 0.04
 """No place is taken for more restless than that: a person would get lost in it."""
 
 LIGHT_CHANGE = 0.25
@@ -37,8 +37,8 @@ DARK_LEVEL = 20.0
 """Added to levels (0 to 255) before the logarithm, so that the noise of a dark picture is no great change."""
 
 LEARNING_RATE, LEARNING_PACE = 1.0, 0.05
-"""The background goes after a change by this share of it a second, but by no more than 5 % of light a second. So
-whoever walks leaves it as it was, and a chair that somebody has moved is part of it after some seconds."""
+"""The background goes after a change by this share of it a second, but at any one place by no more than 5 % of light a
+second. So whoever walks leaves it as it was, and a chair that was moved is part of it after some seconds."""
 
 SPREAD_RATE, SPREAD_PACE = 0.5, 0.005
 """The same for what is usual: so slow that people who pass by do not make their way a restless place."""
@@ -73,19 +73,17 @@ class Motion:
         common = np.partition(change, COLUMNS // 2, axis=1)[:, COLUMNS // 2 : COLUMNS // 2 + 1]
         own = np.clip(change - common, -MOST_CHANGE, MOST_CHANGE)
         strength: _Plane = np.abs(cv2.blur(own, (3, 3))).astype(np.float32, copy=False)
-        moved = (strength > LEAST_CHANGE + SPREADS * self._spread).any() or abs(np.median(common)) > LIGHT_CHANGE
-        self._learn(change, strength, frame.captured_s)
-        return bool(moved)
-
-    def _learn(self, change: _Plane, strength: _Plane, captured_s: float) -> None:
-        elapsed_s = min(max(0.0, captured_s - self._last_s), LONGEST_STEP_SECONDS)
-        self._last_s = captured_s
-        assert self._background is not None, "nothing was seen yet"
+        all_over = np.float32(np.median(common))
+        moved = (strength > LEAST_CHANGE + SPREADS * self._spread).any() or abs(all_over) > LIGHT_CHANGE
+        elapsed_s = min(max(0.0, frame.captured_s - self._last_s), LONGEST_STEP_SECONDS)
+        self._last_s = frame.captured_s
         most = LEARNING_PACE * elapsed_s
-        self._background += np.clip(LEARNING_RATE * elapsed_s * change, -most, most)
+        here = np.clip(LEARNING_RATE * elapsed_s * (change - all_over), -most, most)
+        self._background = self._background + LEARNING_RATE * elapsed_s * all_over + here
         most = SPREAD_PACE * elapsed_s
         self._spread += np.clip(SPREAD_RATE * elapsed_s * (strength - self._spread), -most, most)
         np.minimum(self._spread, MOST_SPREAD, out=self._spread)
+        return bool(moved)
 
 
 def _light(frame: Frame) -> _Plane:

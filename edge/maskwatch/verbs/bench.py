@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from maskwatch.bench import Comparison, Cost, OtherModel, Spread, Timing
     from maskwatch.bundle import Bundle
     from maskwatch.footprint import Footprint
+    from maskwatch.idle_bench import Resting
     from maskwatch.types import Image
 
-HELP = "time the pipeline on this machine, and measure the daemon's memory and its start"
+HELP = "time the pipeline on this machine, and measure the daemon's memory, its start and its rest"
 EXAMPLE = """\
   maskwatch bench --repeat 200 --json
   maskwatch bench --against other-detector.tflite"""
@@ -52,9 +53,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> ExitCode:
-    """Time the pipeline, then start and stop a daemon; print a table or one JSON object."""
+    """Time the pipeline, run daemons for a while, and print a table or one JSON object."""
     from maskwatch.bench import camera_frame, compare, network_costs, open_model, time_pipeline
     from maskwatch.footprint import measure_daemon
+    from maskwatch.idle_bench import measure_resting
     from maskwatch.images import read_image
     from maskwatch.verbs.pictures import chosen_bundle
 
@@ -65,8 +67,9 @@ def run(args: argparse.Namespace) -> ExitCode:
     timing = time_pipeline(bundle, frame, args.repeat)
     against = None if other is None else (other, compare(bundle, other, frame, args.repeat))
     footprint = measure_daemon(bundle.path)
+    resting = measure_resting(bundle.path)
     shown = "the demo's portrait" if args.picture is None else str(args.picture)
-    results = _Results(bundle, shown, costs, timing, against, footprint)
+    results = _Results(bundle, shown, costs, timing, against, footprint, resting)
     if args.json:
         print(json.dumps(_record(results)))
     else:
@@ -85,6 +88,7 @@ class _Results:
     timing: Timing
     against: tuple[OtherModel, Comparison] | None
     footprint: Footprint
+    resting: Resting
 
     @property
     def bundle_name(self) -> str:
@@ -93,6 +97,13 @@ class _Results:
     @property
     def faces(self) -> str:
         return f"{self.timing.faces} face{'' if self.timing.faces == 1 else 's'}"
+
+    @property
+    def look_ratio(self) -> float:
+        """A look for motion, as a share of the time that a whole frame takes."""
+        from maskwatch.bench import WHOLE
+
+        return self.resting.look.median_ms / self.timing.spreads[WHOLE].median_ms
 
     @property
     def frame_cost(self) -> Cost:
@@ -137,6 +148,11 @@ def _record(results: _Results) -> dict[str, object]:
         "threads": 1,
         "stages": {name.replace(" ", "_"): asdict(spread) for name, spread in timing.spreads.items()},
         "daemon": asdict(results.footprint),
+        "resting": {
+            **asdict(results.resting),
+            "saved_cpu_ratio": results.resting.saved_ratio,
+            "look_to_frame_ratio": results.look_ratio,
+        },
     }
     if results.against is not None:
         other, comparison = results.against
@@ -181,6 +197,7 @@ def _table(results: _Results) -> Iterator[str]:
     yield f"  {'to stop':20}{footprint.stop_seconds:9.2f} s"
     yield f"  {'resident memory':20}{footprint.resident_bytes / 1024**2:9.1f} MiB"
     yield f"  {'peak memory':20}{footprint.peak_bytes / 1024**2:9.1f} MiB"
+    yield from _rest_table(results)
 
 
 def _cost_table(results: _Results) -> Iterator[str]:
@@ -193,6 +210,17 @@ def _cost_table(results: _Results) -> Iterator[str]:
     yield f"  {results.bundle_name:{width}}{results.bundle.size_bytes:9,}"
     for name, cost in last:
         yield f"  {name:{width}}{cost.file_bytes:9,}{cost.multiply_accumulates:22,}"
+
+
+def _rest_table(results: _Results) -> Iterator[str]:
+    from maskwatch.config import CameraSettings
+
+    rest = results.resting
+    yield f"daemon before a still room, {CameraSettings().frames_per_second:g} frames a second"
+    yield f"  {'CPU, awake':20}{rest.awake_cpu_ratio:9.1%} of a core"
+    yield f"  {'CPU, at rest':20}{rest.resting_cpu_ratio:9.1%} of a core, {rest.saved_ratio:.0%} saved"
+    yield f"  {'look for motion':20}{rest.look.median_ms:9.2f} ms, {results.look_ratio:.1%} of a whole frame"
+    yield f"  {'to wake':20}{1000 * rest.wake_seconds:9.0f} ms, {rest.wake_frames} frames; the worst of {rest.wakes}"
 
 
 def _row(name: str, spread: Spread) -> str:

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn import draw_background
-from maskwatch import footprint
-from maskwatch.bench import STAGES
+from maskwatch import footprint, idle_bench
+from maskwatch.bench import STAGES, Spread
 from maskwatch.errors import ExitCode
 from maskwatch.footprint import Footprint
+from maskwatch.idle_bench import Resting
 from maskwatch.images import write_image
 from maskwatch.verbs import bench as verb
 from real_command import maskwatch
@@ -30,6 +31,8 @@ def call(*words: str | Path) -> ExitCode:
 @pytest.fixture(autouse=True)
 def _no_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(footprint, "measure_daemon", lambda bundle: Footprint(0.51, 0.03, 40 * 1024**2, 45 * 1024**2))
+    resting = Resting(0.2, 0.05, Spread(0.25, 0.2, 0.3), 5, 1, 0.112)
+    monkeypatch.setattr(idle_bench, "measure_resting", lambda bundle: resting)
 
 
 def test_json_holds_every_figure_with_its_unit(
@@ -55,6 +58,16 @@ def test_json_holds_every_figure_with_its_unit(
         "resident_bytes": 41943040,
         "peak_bytes": 47185920,
     }
+    assert record["resting"] == {
+        "awake_cpu_ratio": 0.2,
+        "resting_cpu_ratio": 0.05,
+        "saved_cpu_ratio": 0.75,
+        "look": {"median_ms": 0.25, "p10_ms": 0.2, "p90_ms": 0.3},
+        "look_to_frame_ratio": pytest.approx(0.25 / record["stages"]["whole_frame"]["median_ms"]),
+        "wakes": 5,
+        "wake_frames": 1,
+        "wake_seconds": 0.112,
+    }
 
 
 def test_the_table_is_aligned_and_about_the_demos_portrait(
@@ -67,6 +80,13 @@ def test_the_table_is_aligned_and_about_the_demos_portrait(
     assert {len(line) for line in timed} == {22 + 3 * 9}
     assert "  resident memory          40.0 MiB" in lines
     assert "  to first verdict         0.51 s" in lines
+    assert lines[-5:-2] == [
+        "daemon before a still room, 10 frames a second",
+        "  CPU, awake              20.0% of a core",
+        "  CPU, at rest             5.0% of a core, 75% saved",
+    ]
+    assert lines[-2].startswith("  look for motion          0.25 ms, ")
+    assert lines[-1] == "  to wake                   112 ms, 1 frames; the worst of 5"
 
 
 def test_json_holds_the_other_file_beside_ours(tiny_bundle_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
