@@ -10,6 +10,7 @@ import fcntl
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -76,6 +77,8 @@ class Debian:
             return "needs debootstrap: apt-get install debootstrap debian-archive-keyring"
         if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
             return "needs mount namespaces, which this machine refuses (a container without privileges?)"
+        if not _makes_devices():
+            return "needs device nodes, which this machine refuses (a container without privileges?)"
         if self.is_foreign and self.architecture != "arm64":
             return f"needs a machine of the architecture {self.architecture}"
         if self.is_foreign and not _runs_arm64():
@@ -138,6 +141,16 @@ PASSING = ("dev", "proc", "run", "sys", "tmp", "var/tmp", "var/log", "var/cache"
 
 def _is_passing(path: Path) -> bool:
     return str(path) in PASSING
+
+
+def _makes_devices() -> bool:
+    """Whether root is root enough for debootstrap."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            os.mknod(Path(folder) / "null", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+        except PermissionError:
+            return False
+    return True
 
 
 def _runs_arm64() -> bool:
