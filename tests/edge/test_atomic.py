@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from maskwatch.atomic import point_link, write_file
+from maskwatch.atomic import point_link, temporary_of, write_file
 
 
 def test_a_file_gets_its_content_and_its_mode_whatever_the_umask(tmp_path: Path) -> None:
@@ -36,6 +36,28 @@ def test_what_fails_leaves_the_old_file_and_nothing_else(
         write_file(path, b"new")
     assert path.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_what_a_power_cut_left_is_swept_by_the_next_change(tmp_path: Path) -> None:
+    path, elsewhere = tmp_path / "file", tmp_path / "elsewhere"
+    elsewhere.write_bytes(b"precious")
+    temporary_of(path).write_bytes(b"hal")
+    write_file(path, b"whole")
+    temporary_of(path).symlink_to(elsewhere)
+    write_file(path, b"new")  # not through the link
+    assert path.read_bytes() == b"new"
+    temporary_of(path).symlink_to("venvs/a")
+    point_link(path, "venvs/b")
+    assert os.readlink(path) == "venvs/b"
+    assert elsewhere.read_bytes() == b"precious"
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "elsewhere"}
+
+
+def test_a_link_that_cannot_be_turned_is_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "folder/full").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        point_link(tmp_path / "folder", "venvs/a")
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
 def test_the_content_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

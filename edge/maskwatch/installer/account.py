@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 from maskwatch.installer.places import GROUPS, SETTINGS, STATE, SYSUSERS, TMPFILES, USER
 from maskwatch.installer.system import System, words_of
+
+LAST_SYSTEM_ID = 999
+"""Debian's: above it are people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,9 @@ class NoUser:
     name: str = "user"
 
     def settled(self, system: System) -> str | None:
-        """Whether there is none."""
+        """Whether there is none of Maskwatch's."""
+        if is_login(system):
+            return f"{USER} is a login account, not Maskwatch's"
         return f"no {USER}" if _ids(system) is None else None
 
     def act(self, system: System) -> str:
@@ -67,11 +71,13 @@ class Folders:
     def _strangers(system: System) -> bool:
         """Whether anything in the state is someone else's."""
         ids = _ids(system)
-        folder = system.path(STATE)
-        if ids is None or not folder.is_dir():
-            return False
-        found = [folder, *(path for path in folder.rglob("*"))]
-        return any((status.st_uid, status.st_gid) != ids for status in map(os.lstat, found))
+        return ids is not None and not system.owners(STATE) <= {ids}
+
+
+def is_login(system: System) -> bool:
+    """Whether somebody else's account has the user's name: not a system's number, or another home."""
+    row = _row(system)
+    return row is not None and not (0 < int(row[2]) <= LAST_SYSTEM_ID and row[5] == STATE)
 
 
 def _rows(system: System, path: str) -> list[list[str]]:
@@ -80,5 +86,10 @@ def _rows(system: System, path: str) -> list[list[str]]:
 
 def _ids(system: System) -> tuple[int, int] | None:
     """The user's and its group's number; None where there is no such user."""
-    found = [row for row in _rows(system, "/etc/passwd") if row[0] == USER and len(row) > 3]
-    return (int(found[0][2]), int(found[0][3])) if found else None
+    row = _row(system)
+    return (int(row[2]), int(row[3])) if row else None
+
+
+def _row(system: System) -> list[str] | None:
+    """The user's line of /etc/passwd: name, password, its number, its group's, comment, home, shell."""
+    return next((row for row in _rows(system, "/etc/passwd") if row[0] == USER and len(row) > 5), None)

@@ -9,7 +9,7 @@ from pathlib import Path
 from maskwatch.errors import MaskwatchError, OperatorError
 from maskwatch.installer import facts
 from maskwatch.installer.packages import LGPIO, LGPIO_LOCK, LGPIO_PYTHONS, has_wheels, lock_name, requirements
-from maskwatch.installer.places import VENV, VENVS
+from maskwatch.installer.places import CONFIG, HOME, VENV, VENVS
 from maskwatch.installer.system import LONG_S, System
 from maskwatch.installer.wheel import DATA, Wheel
 
@@ -40,9 +40,10 @@ class Environment:
     def settled(self, system: System) -> str | None:
         """Whether the link leads to a complete environment of just this version."""
         recipe = self._recipe(system)
-        if recipe is None or system.target(VENV) != recipe.folder or not _complete(system, recipe.folder):
+        current = system.target(VENV)
+        if recipe is None or current not in (recipe.folder, _again(recipe.folder)) or not _complete(system, current):
             return None
-        return recipe.folder
+        return current
 
     def act(self, system: System) -> str:
         """Build the new one, try it out, and turn the link to it. What fails leaves the old one in its place."""
@@ -53,9 +54,11 @@ class Environment:
             raise OperatorError("the system's Python finds no numpy: sudo apt-get install --reinstall python3-numpy")
         folder = recipe.folder
         if system.target(VENV) == folder and not _complete(system, folder):
-            folder += "-again"  # it is in use, so it is not built in its place
+            folder = _again(folder)  # it is in use, so it is not built in its place
         if not _complete(system, folder):
-            self._build(system, recipe, f"{VENVS}/{folder.partition('/')[2]}")
+            self._build(system, recipe, f"{HOME}/{folder}")
+        # The owner's settings, which another version may not know: a service that refuses them would leave a dark door.
+        system.run(f"{HOME}/{folder}/bin/python3", "-I", "-m", "maskwatch.installer.trial", CONFIG)
         system.link(VENV, folder)
         how = "locked versions" if recipe.locked else "no lock for this Python and numpy: the newest versions that fit"
         return f"{folder}: Maskwatch {self.wheel.version}, numpy {recipe.numpy} of the system, {how}"
@@ -149,4 +152,9 @@ class OldEnvironments:
 
 
 def _complete(system: System, folder: str) -> bool:
-    return system.exists(f"{VENVS}/{folder.partition('/')[2]}/{COMPLETE}")
+    return system.exists(f"{HOME}/{folder}/{COMPLETE}")
+
+
+def _again(folder: str) -> str:
+    """Where it is built while one of just this content is in use and has lost its mark."""
+    return f"{folder}-again"

@@ -30,7 +30,7 @@ class Present:
     def settled(self, system: System) -> str | None:
         """Whether it is so, to the byte."""
         same = system.read(self.path) == self.content and system.mode(self.path) == 0o644
-        return self.path if same else None
+        return self.path if same and not system.exists(system.left_over(self.path)) else None
 
     def act(self, system: System) -> str:
         """Put it there, in the place of another."""
@@ -41,7 +41,7 @@ class Present:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """No such file, link or folder."""
+    """No such file, link or folder, nor what a power cut left of one."""
 
     name: str
     path: str
@@ -51,6 +51,17 @@ class Absent:
 
     def settled(self, system: System) -> str | None:
         """Whether there is none, or another's."""
+        return None if system.exists(system.left_over(self.path)) else self._as_it_is(system)
+
+    def act(self, system: System) -> str:
+        """Remove it, with all in it."""
+        system.remove(system.left_over(self.path))
+        as_it_is = self._as_it_is(system)
+        if as_it_is is None:
+            system.remove(self.path)
+        return as_it_is or f"removed {self.path}"
+
+    def _as_it_is(self, system: System) -> str | None:
         if not system.exists(self.path):
             return f"no {self.path}"
         if self.only_target and system.target(self.path) != self.only_target:
@@ -59,11 +70,6 @@ class Absent:
         if self.only_empty and held:
             return f"{self.path} holds files of yours"
         return None
-
-    def act(self, system: System) -> str:
-        """Remove it, with all in it."""
-        system.remove(self.path)
-        return f"removed {self.path}"
 
 
 @dataclass(frozen=True, slots=True)

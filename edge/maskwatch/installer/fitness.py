@@ -8,7 +8,9 @@ from pathlib import Path
 
 from maskwatch.errors import OperatorError
 from maskwatch.installer import facts
+from maskwatch.installer.account import is_login
 from maskwatch.installer.packages import ARCHITECTURES, PYTHONS
+from maskwatch.installer.places import COMMAND, PROGRAM, USER
 from maskwatch.installer.system import System
 
 SYSTEMD = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")
@@ -46,11 +48,22 @@ class Fit:
         if system.root == Path("/") and self.start and not system.live:
             raise OperatorError("systemd does not run here, so nothing can be started: add --no-start")
         python = facts.python_version(system)
+        _refuse_namesakes(system)
         return f"{title}, {architecture}, {_python(title, python)}"
 
     def act(self, system: System) -> str:
         """Never called: a system that does not fit is not changed."""
         raise AssertionError
+
+
+def _refuse_namesakes(system: System) -> None:
+    """Raises OperatorError where an account or a command of others has Maskwatch's name."""
+    if is_login(system):
+        raise OperatorError(
+            f"{USER} is a login account here, and Maskwatch's own user needs that name: rename it, with usermod --login"
+        )
+    if system.exists(COMMAND) and system.target(COMMAND) != PROGRAM:
+        raise OperatorError(f"{COMMAND} is there and not this installer's: move it away, then run this again")
 
 
 def _python(title: str, version: str | None) -> str:

@@ -23,6 +23,8 @@ from maskwatch.installer.places import (
     SYSUSERS,
     TMPFILES,
     UNIT,
+    VENV,
+    VENVS,
 )
 from maskwatch.installer.service import Enabled, Forgotten, Reloaded, Started, Stopped
 from maskwatch.installer.step import Said, Step
@@ -65,7 +67,7 @@ def install_plan(system: System, wheel: Wheel, options: Options) -> list[Step]:
 
 def uninstall_plan(system: System, options: Options) -> list[Step]:
     """The steps that take it all back."""
-    kept: list[Step] = [Said("settings and state", f"{SETTINGS} and {STATE} are kept; --purge removes them")]
+    kept: list[Step] = [Said("settings and state", f"kept; to remove them too: sudo rm -r {SETTINGS} {STATE}")]
     if options.purge:
         kept = [files.Absent("settings", SETTINGS), files.Absent("state", STATE)]
     return [
@@ -74,12 +76,15 @@ def uninstall_plan(system: System, options: Options) -> list[Step]:
         files.Absent("drop-ins' folder", DROP_INS, only_empty=True),
         files.Absent("service's file", UNIT),
         *([Forgotten()] if system.live else []),
-        files.Absent("command", COMMAND, only_target=PROGRAM),
-        files.Absent("environment", HOME),
         files.Absent("run-time folder", RUNTIME),  # systemd leaves it where the service was waiting for a restart
         NoUser(),
         files.Absent("user's file", SYSUSERS),
         files.Absent("folders' file", TMPFILES),
         *kept,
+        # Last: what was broken off before can be done again by the command itself.
+        files.Absent("command", COMMAND, only_target=PROGRAM),
+        files.Absent("environment", VENV),
+        files.Absent("environments", VENVS),
+        files.Absent("home folder", HOME, only_empty=True),
         Said("apt packages", "left, as others may need them"),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -19,25 +20,29 @@ SSH_FAILED = 255
 """What ssh says of itself; all else is the other side's word."""
 
 UPLOAD_LIMIT_S = 1800.0
+OPTIONS = ("ConnectTimeout=20", "ServerAliveInterval=15", "ServerAliveCountMax=4")
+"""A machine that dies is given up after a minute; the silence of an apt or pip at work is another thing."""
+
 MARK = "maskwatch-upload"
 WHEELS = "wheels"
 
 # A login may print a greeting: the answer is found by its mark. What fails leaves no folder behind.
+_SWEEP = "trap 'rm -rf \"$folder\"' EXIT HUP INT TERM\n"
 _UPLOAD = f"""
 set -e
 umask 077
 folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT HUP INT TERM
-tar -xf - -C "$folder"
+{_SWEEP}tar -xf - -C "$folder"
 if [ "$(id -u)" = 0 ]; then how=root
 elif ! command -v sudo > /dev/null; then how=none
 elif sudo -n true 2> /dev/null; then how=sudo
 else how=password; fi
-python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || how=python
+python3 -I -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || how=python
 case $how in root|sudo|password) trap - EXIT;; esac
 echo "{MARK} $how $folder"
 """
 
+# -I: without it, a file of the login's home folder, where ssh begins, could stand in for a module, and run as root.
 _PROGRAM = "import sys; sys.path.insert(0, sys.argv.pop(1)); from maskwatch.cli import main; sys.exit(main())"
 
 _REFUSALS = {
@@ -104,9 +109,9 @@ class _Connection:
 
     def run(self, brought: _Brought, wheel: str, words: Sequence[str]) -> int:
         """Run the wheel as a program there; its folder is removed whatever comes."""
-        program = ["python3", "-B", "-c", _PROGRAM, f"{brought.folder}/{wheel}", *words]
+        program = ["python3", "-I", "-B", "-c", _PROGRAM, f"{brought.folder}/{wheel}", *words]
         sudo = {"root": [], "sudo": ["sudo", "-n"], "password": ["sudo"]}[brought.how]
-        script = f"trap 'rm -rf {shlex.quote(brought.folder)}' EXIT HUP INT TERM\n{shlex.join([*sudo, *program])}\n"
+        script = f"folder={shlex.quote(brought.folder)}\n{_SWEEP}{shlex.join([*sudo, *program])}\n"
         terminal = ["-t"] if brought.how == "password" else []
         stdin = None if terminal else subprocess.DEVNULL
         done = subprocess.run([*self.ssh, *terminal, self.host, _script(script)], stdin=stdin, check=False)
@@ -120,15 +125,17 @@ def _connected(host: str) -> Iterator[_Connection]:
     """One connection for all that follows, so that a password is asked for once."""
     if host.startswith("-") or not host.strip():
         raise OperatorError(f"{host!r} is no host: give USER@HOST")
-    with tempfile.TemporaryDirectory(prefix="mw-") as folder:  # short: a socket's path has 100 letters at most
-        shared = ("ssh", "-o", "ControlMaster=auto", "-o", f"ControlPath={folder}/%C", "-o", "ControlPersist=60")
+    ssh = shutil.which("ssh")
+    if ssh is None:
+        raise OperatorError("there is no ssh here: sudo apt-get install openssh-client")
+    # Short, and not in $TMPDIR, which macOS makes long: a socket's path has 100 letters at most.
+    with tempfile.TemporaryDirectory(prefix="mw-", dir="/tmp") as folder:
+        settings = (*OPTIONS, "ControlMaster=auto", f"ControlPath={folder}/%C", "ControlPersist=60")
+        shared = (ssh, *(word for setting in settings for word in ("-o", setting)))
         try:
             yield _Connection(host, shared)
-        except FileNotFoundError as error:
-            raise OperatorError("there is no ssh here: sudo apt-get install openssh-client") from error
         finally:
-            with suppress(FileNotFoundError):
-                subprocess.run([*shared, "-O", "exit", host], capture_output=True, check=False)
+            subprocess.run([*shared, "-O", "exit", host], capture_output=True, check=False)
 
 
 def _send(stream: IO[bytes], files: Sequence[Path], wheels: Path | None) -> None:

@@ -7,9 +7,9 @@ import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from maskwatch.atomic import point_link, sync_folder, write_file
+from maskwatch.atomic import point_link, sync_folder, temporary_of, write_file
 from maskwatch.errors import OperatorError
 from maskwatch.installer.commands import Completed, Runner, fault_of, run_program
 
@@ -75,6 +75,16 @@ class System:
             return sorted(os.listdir(self.path(inside)))
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+    def owners(self, inside: str) -> set[tuple[int, int]]:
+        """The numbers of user and group that a folder and all in it belong to; none where there is no folder."""
+        folder = self.path(inside)
+        found = [folder, *folder.rglob("*")] if folder.is_dir() else []
+        return {(status.st_uid, status.st_gid) for status in map(os.lstat, found)}
+
+    def left_over(self, inside: str) -> str:
+        """Where a power cut leaves what was to become this file or link."""
+        return str(temporary_of(PurePosixPath(inside)))
 
     def ask(self, *words: str) -> str | None:
         """What a program that changes nothing answers; None where it fails or is not there."""

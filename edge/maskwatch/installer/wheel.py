@@ -28,6 +28,8 @@ class Wheel:
     """A wheel of Maskwatch. Raises OperatorError where the file is none."""
 
     def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise OperatorError(f"{path} is no file: --from must name a wheel or a clone of Maskwatch")
         self.path = path
         found = re.fullmatch(rf"{NAME}-([^-]+)-py3-none-any\.whl", path.name)
         if found is None:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest import mock
 
+from maskwatch.installer import trial
 from maskwatch.installer.commands import Completed
-from maskwatch.installer.places import ENABLED, UNIT, USER, VENV
+from maskwatch.installer.places import CONFIG, ENABLED, UNIT, USER, VENV
 from maskwatch.installer.system import System
 
 DEBIAN = frozenset({"ca-certificates", "python3-venv", "python3-numpy", "python3-lgpio"})
 RASPBERRY_PI_OS = DEBIAN | {"python3-picamera2"}
+
+USER_ID = 990
+"""The service's user; what whoever runs the tests owns counts as its own."""
 
 
 _numbers = itertools.count(1)
@@ -149,15 +155,20 @@ class FakePi:
         folder = Path(program).parents[1]
         if "pip" in words and words[-1].endswith(".whl"):
             (self.root / str(folder)[1:] / "bin/maskwatch").write_text(f"#!{folder}/bin/python3\n")
+        elif words[-1] == CONFIG:
+            try:
+                trial.main([str(self.root / CONFIG[1:])])
+            except SystemExit as ended:
+                return Completed(1, "", str(ended.code))
         elif "pip" not in words:  # a trial
             assert (self.root / str(folder)[1:] / "bin/maskwatch").exists()
         return Completed(0, "")
 
     def _systemd_sysusers(self, file: str) -> None:
         assert f"u {USER} " in self.text(file)
-        self.put("etc/passwd", self.text("etc/passwd") + f"{USER}:x:{os.getuid()}:{os.getgid()}::/var/lib/{USER}:\n")
+        self.put("etc/passwd", self.text("etc/passwd") + f"{USER}:x:{USER_ID}:{USER_ID}::/var/lib/{USER}:\n")
         groups = self.text("etc/group").replace(":pi\n", f":pi,{USER}\n")
-        self.put("etc/group", f"{groups}{USER}:x:{os.getgid()}:\n")
+        self.put("etc/group", f"{groups}{USER}:x:{USER_ID}:\n")
 
     def _systemd_tmpfiles(self, create: str, file: str) -> None:
         for line in self.text(file).splitlines():
@@ -225,11 +236,13 @@ class PoweredSystem(System):
 
     def write(self, inside: str, content: bytes, mode: int = 0o644) -> None:
         self.pi.power()
-        super().write(inside, content, mode)
+        with self._cut_before_rename():
+            super().write(inside, content, mode)
 
     def link(self, inside: str, target: str) -> None:
         self.pi.power()
-        super().link(inside, target)
+        with self._cut_before_rename():
+            super().link(inside, target)
 
     def copy(self, source: Path, inside: str) -> None:
         self.pi.power()
@@ -241,3 +254,27 @@ class PoweredSystem(System):
 
     def sync(self) -> None:
         pass
+
+    def owners(self, inside: str) -> set[tuple[int, int]]:
+        mine = (os.getuid(), os.getgid())
+        return {(USER_ID, USER_ID) if owner == mine else owner for owner in super().owners(inside)}
+
+    @contextmanager
+    def _cut_before_rename(self) -> Iterator[None]:
+        """Once the power is off nothing cleans up."""
+        replace, unlink = os.replace, os.unlink
+        dark = False
+
+        def replace_by_power(source: Path, target: Path) -> None:
+            nonlocal dark
+            dark = True
+            self.pi.power()
+            dark = False
+            replace(source, target)
+
+        def unlink_by_power(path: Path) -> None:
+            if not dark:
+                unlink(path)
+
+        with mock.patch.object(os, "replace", replace_by_power), mock.patch.object(os, "unlink", unlink_by_power):
+            yield

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
-from fake_pi import DEBIAN, FakePi, PowerCutError
+from fake_pi import DEBIAN, USER_ID, FakePi, PowerCutError
+from maskwatch.atomic import temporary_of
 from maskwatch.config import Settings, load_settings
 from maskwatch.errors import MaskwatchError, OperatorError, TryAgainError
 from maskwatch.installer.commands import Completed
 from maskwatch.installer.environment import COMPLETE
 from maskwatch.installer.packages import locked_versions
-from maskwatch.installer.places import COMMAND, CONFIG, DROP_IN, HOME, PROGRAM, STATE, SYSUSERS, TMPFILES, UNIT, VENV
+from maskwatch.installer.places import (
+    COMMAND,
+    CONFIG,
+    DROP_IN,
+    DROP_INS,
+    HOME,
+    PROGRAM,
+    SETTINGS,
+    STATE,
+    SYSUSERS,
+    TMPFILES,
+    UNIT,
+    VENV,
+    VENVS,
+)
 from maskwatch.installer.plan import Options, install_plan, uninstall_plan
 from maskwatch.installer.service import BLIND, BLIND_LIMIT_S, READY_LIMIT_S, Started
 from maskwatch.installer.step import Step, carry_out
@@ -123,7 +137,7 @@ def test_state_that_an_earlier_user_left_becomes_the_new_ones(pi: FakePi, wheel:
     """The user is removed and its files are kept; a user who is made anew may get another number."""
     install(pi, wheel)
     assert ran(pi, "chown") == []
-    pi.put("etc/passwd", pi.text("etc/passwd").replace(f"maskwatch:x:{os.getuid()}:", "maskwatch:x:54321:"))
+    pi.put("etc/passwd", pi.text("etc/passwd").replace(f"maskwatch:x:{USER_ID}:", "maskwatch:x:991:"))
     install(pi, wheel)
     assert ran(pi, "chown") == [("chown", "--recursive", "--no-dereference", "maskwatch:maskwatch", STATE)]
 
@@ -145,6 +159,72 @@ def test_others_commands_and_drop_ins_are_not_removed(pi: FakePi, wheel: Wheel) 
     uninstall(pi, purge=True)
     assert pi.text(COMMAND) == "#!/bin/sh\n"
     assert [path.name for path in (pi.root / DROP_IN[1:]).parent.iterdir()] == ["mine.conf"]
+
+
+def test_uninstall_leaves_what_else_lies_in_its_folder(pi: FakePi, wheel: Wheel) -> None:
+    """It removed /opt/maskwatch whole, with the clone that somebody kept there."""
+    install(pi, wheel)
+    (pi.root / HOME[1:] / "clone").mkdir()
+    uninstall(pi, purge=True)
+    assert [path.name for path in (pi.root / HOME[1:]).iterdir()] == ["clone"]
+    assert f"home folder: as it is ({HOME} holds files of yours)" in pi.said
+
+
+def test_an_uninstall_that_is_broken_off_still_has_its_command(pi: FakePi, wheel: Wheel) -> None:
+    """Command and environment went first, and what was left could not be taken back any more."""
+    install(pi, wheel)
+    pi.fails = {"userdel": Completed(8, "", "userdel: user maskwatch is currently used by process 42")}
+    with pytest.raises(OperatorError, match="used by process 42"):
+        uninstall(pi, purge=True)
+    assert (pi.root / HOME[1:] / str(pi.system().target(VENV)) / "bin/maskwatch").exists()
+    assert pi.system().target(COMMAND) == PROGRAM
+    pi.fails = {}
+    uninstall(pi, purge=True)
+    removed = [line.partition(": removed ")[2] for line in pi.said if ": removed /" in line]
+    assert removed == [SYSUSERS, TMPFILES, SETTINGS, STATE, COMMAND, VENV, VENVS, HOME]
+
+
+def test_what_is_kept_is_named_with_a_way_that_is_left(pi: FakePi, wheel: Wheel) -> None:
+    """It named --purge, a moment before there was no such command."""
+    install(pi, wheel)
+    uninstall(pi)
+    assert f"settings and state: as it is (kept; to remove them too: sudo rm -r {SETTINGS} {STATE})" in pi.said
+
+
+LOGINS = [
+    "maskwatch:x:1000:1000::/home/maskwatch:/bin/bash",
+    f"maskwatch:x:1000:1000::{STATE}:/bin/bash",
+    "maskwatch:x:998:998::/home/maskwatch:/bin/bash",
+]
+
+
+@pytest.mark.parametrize("login", LOGINS)
+def test_a_login_account_of_its_name_is_not_taken_over(pi: FakePi, wheel: Wheel, login: str) -> None:
+    """The service ran as that user, and uninstall deleted the account."""
+    pi.put("etc/passwd", pi.text("etc/passwd") + f"{login}\n")
+    before = pi.tree()
+    with pytest.raises(OperatorError, match=r"maskwatch is a login account here.*usermod --login"):
+        install(pi, wheel)
+    assert (pi.commands, pi.tree()) == ([], before)
+
+
+@pytest.mark.parametrize("login", LOGINS)
+def test_a_login_account_of_its_name_is_not_removed(pi: FakePi, wheel: Wheel, login: str) -> None:
+    install(pi, wheel)
+    pi.put("etc/passwd", f"{login}\n")
+    uninstall(pi, purge=True)
+    assert pi.text("etc/passwd") == f"{login}\n"
+    assert "user: as it is (maskwatch is a login account, not Maskwatch's)" in pi.said
+
+
+def test_anothers_command_of_its_name_is_not_replaced(pi: FakePi, wheel: Wheel) -> None:
+    for spoil in (lambda path: path.write_text("#!/bin/sh\n"), lambda path: path.symlink_to("/opt/other/maskwatch")):
+        (pi.root / COMMAND[1:]).unlink(missing_ok=True)
+        spoil(pi.root / COMMAND[1:])
+        before = pi.tree()
+        with pytest.raises(OperatorError, match=f"{COMMAND} is there and not this installer's: move it away"):
+            install(pi, wheel)
+        assert (pi.commands, pi.tree()) == ([], before)
 
 
 def test_the_growing_pause_is_for_a_systemd_that_knows_it(pi: FakePi, wheel: Wheel) -> None:
@@ -372,6 +452,24 @@ def test_a_new_environment_that_fails_its_trial_leaves_the_old_one_at_work(
     assert ran(pi, "systemctl", "restart") == []
 
 
+def test_settings_that_a_new_version_does_not_know_leave_the_old_one_at_work(
+    pi: FakePi, wheel: Wheel, newer_wheel: Wheel
+) -> None:
+    """They put the door into a loop of restarts, with dark lights."""
+    install(pi, wheel)
+    old = pi.system().target(VENV)
+    pi.put(CONFIG[1:], "[camera]\nno_such_key = 1\n")
+    with pytest.raises(OperatorError, match="no_such_key") as caught:
+        install(pi, newer_wheel)
+    assert "\n" not in str(caught.value)
+    assert pi.system().target(VENV) == old
+    assert ran(pi, "systemctl", "restart") == []
+    pi.put(CONFIG[1:], "[camera]\n")
+    install(pi, newer_wheel)
+    assert pi.system().target(VENV) != old
+    assert pips(pi) == []  # what was built is good yet
+
+
 def test_a_power_cut_anywhere_leaves_the_old_or_the_new_and_the_next_run_ends_it(
     tmp_path: Path, wheel: Wheel, newer_wheel: Wheel
 ) -> None:
@@ -379,6 +477,7 @@ def test_a_power_cut_anywhere_leaves_the_old_or_the_new_and_the_next_run_ends_it
     install(whole, wheel)
     install(whole, newer_wheel)
     changes = 1
+    left_overs = set()
     while True:
         pi = FakePi(tmp_path / str(changes))
         install(pi, wheel)
@@ -397,6 +496,7 @@ def test_a_power_cut_anywhere_leaves_the_old_or_the_new_and_the_next_run_ends_it
             break
         except PowerCutError:
             pi.power = lambda: None
+        left_overs |= {path.name for path in pi.root.rglob("*.maskwatch-tmp")}
         now = pi.system().target(VENV)
         assert now == old or now == whole.system().target(VENV)
         assert (pi.root / HOME[1:] / str(now) / COMPLETE).exists()
@@ -404,6 +504,29 @@ def test_a_power_cut_anywhere_leaves_the_old_or_the_new_and_the_next_run_ends_it
         assert pi.tree() == whole.tree(), changes
         changes += 1
     assert changes > 10
+    assert left_overs >= {temporary_of(Path(path)).name for path in (UNIT, VENV)}
+
+
+def test_uninstall_takes_what_a_power_cut_left_of_an_upgrade(pi: FakePi, wheel: Wheel) -> None:
+    """Names by chance were never found again, and the drop-ins' folder was said to hold files of the owner's."""
+    pi.systemd = "257.7-1"
+    install(pi, wheel)
+    for path in (UNIT, DROP_IN, SYSUSERS, TMPFILES, COMMAND, VENV):
+        temporary_of(pi.root / path[1:]).touch()
+    uninstall(pi)
+    assert list(pi.root.rglob("*.maskwatch-tmp")) == []
+    assert not any((pi.root / path[1:]).exists() for path in (DROP_INS, HOME))
+
+
+def test_what_a_power_cut_left_is_swept_where_all_else_is_as_it_should_be(pi: FakePi, wheel: Wheel) -> None:
+    install(pi, wheel)
+    before = pi.tree()
+    for path in (UNIT, DROP_IN, SYSUSERS, TMPFILES):
+        temporary_of(pi.root / path[1:]).parent.mkdir(exist_ok=True)
+        temporary_of(pi.root / path[1:]).touch()
+    install(pi, wheel)
+    (pi.root / DROP_INS[1:]).rmdir()
+    assert pi.tree() == before
 
 
 def test_an_environment_in_use_that_lost_its_mark_is_not_built_in_its_place(pi: FakePi, wheel: Wheel) -> None:
@@ -417,6 +540,8 @@ def test_an_environment_in_use_that_lost_its_mark_is_not_built_in_its_place(pi: 
     install(pi, wheel)
     assert all(removed_before_link)
     assert (pi.root / HOME[1:] / str(pi.system().target(VENV)) / COMPLETE).exists()
+    assert install(pi, wheel) == 0  # it is not built a third time
+    assert pi.commands == []
 
 
 def test_a_link_that_leads_out_of_the_root_is_refused(pi: FakePi, wheel: Wheel, tmp_path: Path) -> None:

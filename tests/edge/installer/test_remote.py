@@ -17,7 +17,7 @@ SSH = """#!/bin/sh
 terminal=no
 while :; do
     case $1 in
-        -o) shift 2;;
+        -o) echo "$2" >> "$STAGE/options.log"; shift 2;;
         -t) terminal=yes; shift;;
         -O) exit 0;;
         *) break;;
@@ -27,7 +27,8 @@ done
 echo "$1 terminal=$terminal" >> "$STAGE/ssh.log"
 shift
 echo "Welcome to Debian"
-TMPDIR="$STAGE/tmp" PATH="$STAGE/there:/usr/bin:/bin" exec sh -c "$*"
+cd "$STAGE/home"
+TMPDIR="$STAGE/user's tmp" PATH="$STAGE/there:/usr/bin:/bin" exec sh -c "$*"
 """
 
 SUDO = """#!/bin/sh
@@ -42,8 +43,8 @@ exec "$@"
 PYTHON = """#!/bin/sh
 case "$*" in *version_info*) [ ! -e "$STAGE/old" ]; exit;; esac
 for word in "$@"; do echo "$word" >> "$STAGE/words.log"; done
-ls "$(dirname "$4")" > "$STAGE/ls.log"
-ls "$(dirname "$4")/wheels" >> "$STAGE/ls.log" 2>/dev/null
+ls "$(dirname "$5")" > "$STAGE/ls.log"
+ls "$(dirname "$5")/wheels" >> "$STAGE/ls.log" 2>/dev/null
 exit "$(cat "$STAGE/code")"
 """
 
@@ -67,7 +68,7 @@ class OtherSide:
 
     @property
     def left(self) -> list[Path]:
-        return list((self.stage / "tmp").iterdir())
+        return list((self.stage / "user's tmp").iterdir())
 
     def program(self, folder: str, name: str, text: str) -> None:
         path = self.stage / folder / name
@@ -77,7 +78,7 @@ class OtherSide:
 
 @pytest.fixture
 def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OtherSide:
-    for name in ("here", "there", "tmp"):
+    for name in ("here", "there", "home", "user's tmp"):
         (tmp_path / name).mkdir()
     side = OtherSide(tmp_path)
     side.program("here", "ssh", SSH)
@@ -93,10 +94,10 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OtherSide:
 def test_one_wheel_goes_over_and_installs_itself_as_root(there: OtherSide, wheel: Wheel) -> None:
     assert main(["install", "--dry-run", "--no-start", HOST]) == 0
     words = there.lines("words.log")
-    assert words[:2] == ["-B", "-c"]
-    assert words[4:7] == ["install", "--dry-run", "--no-start"]
-    assert words[7] == "--from"
-    assert words[8] == words[3]  # it installs the wheel that it runs from
+    assert words[:3] == ["-I", "-B", "-c"]
+    assert words[5:8] == ["install", "--dry-run", "--no-start"]
+    assert words[8] == "--from"
+    assert words[9] == words[4]  # it installs the wheel that it runs from
     assert there.lines("ls.log") == [wheel.path.name]
     assert there.lines("ssh.log") == [f"{HOST} terminal=no", "sudo", f"{HOST} terminal=no", "sudo"]
     assert there.left == []
@@ -119,7 +120,7 @@ def test_root_needs_no_sudo(there: OtherSide) -> None:
 def test_the_other_sides_exit_code_is_passed_on_and_nothing_stays_there(there: OtherSide, code: int) -> None:
     there.mark("code", str(code))
     assert main(["uninstall", "--purge", HOST]) == code
-    assert there.lines("words.log")[4:] == ["uninstall", "--purge"]
+    assert there.lines("words.log")[5:] == ["uninstall", "--purge"]
     assert there.left == []
 
 
@@ -149,6 +150,39 @@ def test_a_host_that_would_be_an_option_of_ssh_is_refused(there: OtherSide) -> N
     assert main(["install", "--", "-oProxyCommand=touch x"]) == 3
     assert main(["install", "--root", "/", HOST]) == 3
     assert there.lines("ssh.log") == []
+
+
+def test_a_missing_wheel_is_not_taken_for_a_missing_ssh(
+    there: OtherSide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["install", "--from", str(tmp_path / "maskwatch-1.0-py3-none-any.whl"), HOST]) == 3
+    assert "maskwatch-1.0-py3-none-any.whl is no file" in capfd.readouterr().err
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    assert main(["install", HOST]) == 3
+    assert "there is no ssh here" in capfd.readouterr().err
+    assert there.lines("ssh.log") == []
+
+
+def test_a_machine_that_dies_is_given_up_and_the_sockets_path_is_short(
+    there: OtherSide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ("long" * 20)).mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / ("long" * 20)))  # as on macOS
+    assert main(["install", HOST]) == 0
+    options = there.lines("options.log")
+    for bound in ("ConnectTimeout=20", "ServerAliveInterval=15", "ServerAliveCountMax=4"):
+        assert options.count(bound) == 3, bound  # upload, run, exit
+    (socket,) = {option.partition("=")[2] for option in options if option.startswith("ControlPath=")}
+    assert len(socket.replace("%C", "c" * 40) + ".sixteen-letters.") < 104
+
+
+def test_no_file_of_the_logins_home_runs_as_root(there: OtherSide) -> None:
+    """`python3 -c` begins its path with the folder it is in."""
+    there.program("there", "python3", f'#!/bin/sh\nexec "{sys.executable}" -S "$@" > "$STAGE/out.log" 2>&1\n')
+    there.mark("home/argparse.py", f"open({str(there.stage / 'ran')!r}, 'w')")
+    main(["uninstall", "--dry-run", HOST])
+    assert there.lines("out.log")[-1] == "nothing was changed"
+    assert not (there.stage / "ran").exists()
 
 
 @pytest.mark.skipif(not Path("/usr/bin/apt-get").exists(), reason="a dry run asks dpkg and apt of this machine")

@@ -92,6 +92,9 @@ def test_packing_twice_makes_the_same_bytes(wheel: Wheel, tmp_path: Path) -> Non
 def test_other_sources_are_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="neither a clone of Maskwatch nor a wheel"):
         take_wheel(tmp_path, tmp_path)
+    with pytest.raises(OperatorError, match=r"missing\.whl is no file"):
+        take_wheel(tmp_path / "missing.whl", tmp_path)
+    (tmp_path / "numpy-2.0.0-py3-none-any.whl").touch()
     with pytest.raises(OperatorError, match="is no wheel of Maskwatch"):
         take_wheel(tmp_path / "numpy-2.0.0-py3-none-any.whl", tmp_path)
     broken = tmp_path / "maskwatch-1.0-py3-none-any.whl"
