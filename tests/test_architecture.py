@@ -168,7 +168,7 @@ def test_only_the_interpreter_imports_a_tflite_runtime() -> None:
 
 
 @pytest.mark.parametrize(
-    "stage", ["alert", "tracker", "finder", "classifier", "pipeline", "preprocess", "motion", "idle", "pace"]
+    "stage", ["alert", "tracker", "finder", "classifier", "pipeline", "preprocess", "motion", "idle", "token_bucket"]
 )
 def test_the_stages_know_no_clock_thread_or_device(stage: str) -> None:
     module = edge(stage)

@@ -7,6 +7,7 @@ import logging
 import queue
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from maskwatch.capture import Capture
 from maskwatch.config import CameraSettings, Settings
@@ -14,8 +15,8 @@ from maskwatch.door import Door, Parts
 from maskwatch.errors import CameraError, MaskwatchError
 from maskwatch.mailbox import Ended, Item, Lost
 from maskwatch.observer import NoObserver, Observer, in_words
-from maskwatch.pace import Pace
 from maskwatch.signals import Command
+from maskwatch.token_bucket import TokenBucket
 from maskwatch.types import Frame, Situation, Verdict
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,10 @@ SHOWS = "the door shows "
 CHANGES_AT_ONCE, SECONDS_A_CHANGE = 10, 600.0
 """So many changes are told one after the other, and in the long run one each ten minutes. A journal that lies on an SD
 card costs it less than 100 kB a line that stands alone, as journald writes its index in pages: 0.6 MB an hour."""
+
+FAULTS_AT_ONCE, SECONDS_A_FAULT = 3, 5400.0
+"""The same for losses of the camera, and for pictures that turn black; what was told as wrong is told as right, too. So
+in the long run each costs 0.13 MB an hour. One that was not told at once and lasts is told later."""
 
 TICK_SECONDS = 1.0
 """How often to look after things while nothing happens."""
@@ -43,6 +48,15 @@ CAMERA_JOIN_SECONDS = 0.8
 def local_time() -> datetime.time:
     """The time of day on the wall, for quiet hours and nothing else."""
     return datetime.datetime.now().time()
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What a line of the log can tell. `lost` is why there is no camera."""
+
+    situation: Situation | None = None
+    dark: bool = False
+    lost: str | None = None
 
 
 class Daemon:
@@ -75,12 +89,12 @@ class Daemon:
         self._door = Door(load_settings(), self._parts, wall_time)
         self._events: queue.SimpleQueue[Command | Capture] = queue.SimpleQueue()
         self._capture = self._new_capture(self._door.settings.camera, must_open=not wait_for_camera)
-        self._situation: Situation | None = None
-        self._dark = False
+        self._shown = self._told = _Shown()
         self._untold_changes = 0
-        self._pace = Pace(CHANGES_AT_ONCE, SECONDS_A_CHANGE)
+        self._change_bucket = TokenBucket(CHANGES_AT_ONCE, SECONDS_A_CHANGE)
+        self._loss_bucket = TokenBucket(FAULTS_AT_ONCE, SECONDS_A_FAULT)
+        self._dark_bucket = TokenBucket(FAULTS_AT_ONCE, SECONDS_A_FAULT)
         self._resting = False
-        self._reason = ""
 
     @property
     def dropped_frames(self) -> int:
@@ -178,22 +192,29 @@ class Daemon:
                 raise CameraError(f"{fault}; only a restart of Maskwatch, or of the Pi, frees it")
 
     def _lose_camera(self, reason: str) -> None:
-        verdict = self._door.go_blind(self._clock())
-        if verdict.situation is not self._situation or reason != self._reason:
-            logger.warning("%s%s: %s; trying again", SHOWS, verdict.situation.value, reason)
-        self._situation, self._reason = verdict.situation, reason
+        self._tell(self._door.go_blind(self._clock()), lost=reason)
         self._observer.lost_camera(reason)
 
-    def _tell(self, verdict: Verdict) -> None:
+    def _tell(self, verdict: Verdict, lost: str | None = None) -> None:
         """One line a change; where changes come thick, one line now and then, with the number of the others."""
-        urgent = verdict.dark is not self._dark
-        self._untold_changes += urgent or verdict.situation is not self._situation
-        self._situation, self._dark = verdict.situation, verdict.dark
-        if not urgent and not (self._untold_changes and self._pace.allows(verdict.captured_s)):
+        shown = _Shown(verdict.situation, verdict.dark, lost)
+        self._untold_changes += shown != self._shown
+        self._shown = shown
+        if shown == self._told or not self._may_tell(shown, verdict.captured_s):
             return
+        words = in_words(verdict) if lost is None else f"{verdict.situation.value}: {lost}; trying again"
         more = f"; {self._untold_changes} changes since the last line" if self._untold_changes > 1 else ""
-        logger.log(logging.WARNING if verdict.dark else logging.INFO, "%s%s%s", SHOWS, in_words(verdict), more)
-        self._untold_changes = 0
+        fault = verdict.dark or lost is not None
+        logger.log(logging.WARNING if fault else logging.INFO, "%s%s%s", SHOWS, words, more)
+        self._told, self._untold_changes = shown, 0
+
+    def _may_tell(self, shown: _Shown, now_s: float) -> bool:
+        """Whether the log bears one more line. The end of a fault that it tells of is always told."""
+        if shown.lost != self._told.lost:
+            return shown.lost is None or self._loss_bucket.allows(now_s)
+        if shown.dark is not self._told.dark:
+            return not shown.dark or self._dark_bucket.allows(now_s)
+        return self._change_bucket.allows(now_s)
 
     def _reload(self) -> None:
         """Take over new settings, all of them or none; what did not change goes on undisturbed."""

@@ -168,7 +168,7 @@ class Door:
         if settings.alert != old.alert:
             self._alert = Alert(settings.alert)
         if settings.camera != old.camera:
-            self._motion = Motion()
+            self._darkness, self._motion = Darkness(), Motion()
         self._idle = Idle(settings.idle)  # awake: what is new shall show itself
         self._model = model
 

@@ -8,7 +8,7 @@ _M_ARENA_MAX = -8
 """Of glibc's malloc.h."""
 
 
-def use_one_heap() -> bool:
+def limit_malloc_arenas() -> bool:
     """Let all threads allocate from one heap; False where the C library offers no such choice. Call it first of all.
 
     By default glibc gives each thread a heap of its own, which keeps some freed pictures for itself: the same frames

@@ -12,13 +12,15 @@ from maskwatch.types import Situation, Verdict
 class Idle:
     """Awake, every frame is wanted. At rest, one each `look_every_seconds`.
 
-    It rests `after_seconds` after the last motion and the last verdict that showed anything; either wakes it at once.
-    What it passes over loses no time: tracker and alert count the seconds between the frames that they are given.
+    It rests once nothing has moved, and no verdict has shown anything, for `after_seconds`. Motion or a lost camera
+    wakes it at once; a face that does not move, with the next look: up to `look_every_seconds` later. What it passes
+    over loses no time: tracker and alert count the seconds between the frames that they are given.
     """
 
     def __init__(self, settings: IdleSettings) -> None:
         self._settings = settings
         self._last_s: float | None = None
+        self._shows = False  # whether the last verdict showed anything: then no time is calm, however long it is
         self._calm_seconds = 0.0  # since anything went on
         self._unseen_seconds = 0.0  # since a frame was wanted
 
@@ -36,7 +38,7 @@ class Idle:
         """Whether the networks shall look at the next frame, in which something moved or not."""
         elapsed_s = 0.0 if self._last_s is None else max(0.0, captured_s - self._last_s)
         self._last_s = captured_s
-        self._calm_seconds = 0.0 if moved else self._calm_seconds + elapsed_s
+        self._calm_seconds = 0.0 if moved or self._shows else self._calm_seconds + elapsed_s
         self._unseen_seconds += elapsed_s
         wanted = not self.resting or self._unseen_seconds >= self._settings.look_every_seconds
         if wanted:
@@ -45,5 +47,6 @@ class Idle:
 
     def judged(self, verdict: Verdict) -> None:
         """Take in what a frame's judgement, or a lost camera, has come to."""
-        if verdict.situation is not Situation.NOBODY or verdict.alarm or verdict.people:
+        self._shows = verdict.situation is not Situation.NOBODY or verdict.alarm or bool(verdict.people)
+        if self._shows:
             self._calm_seconds = 0.0

@@ -33,6 +33,12 @@ AFTER_SECONDS = 1.0
 WALK_PX = 28
 """By frame, 1.3 m/s of somebody whose face (22 cm) is 48 px high: the smallest that a door heeds."""
 
+CROSSING_FRAMES = -(-WIDTH_PX // WALK_PX)
+"""After so many frames somebody has crossed the picture; whoever is judged later was not seen by motion."""
+
+RARE_LOOK_SECONDS = 10.0
+"""Resting doors look that rarely while people walk in: long after these have crossed the picture."""
+
 LIMIT_SECONDS = 60.0
 
 LoadModel = Callable[[ModelSettings, Model | None], Model]
@@ -66,20 +72,26 @@ class Resting:
 def measure_resting(bundle: Path, seconds: float = 5.0, wakes: int = 5, model: LoadModel = load_model) -> Resting:
     """Run doors awake and at rest for so many seconds each, then let somebody walk in, so many times.
 
-    Raises FindingError where one does not go to rest or does not wake, and what `Daemon.run` raises.
+    Raises FindingError where one does not go to rest or does not wake, or motion does not see who walks in, and what
+    `Daemon.run` raises.
     """
     pictures = still_room()
     settings = Settings(
         camera=CameraSettings(source="demo"), model=ModelSettings(bundle=str(bundle)), idle=IdleSettings(AFTER_SECONDS)
     )
     never = replace(settings, idle=IdleSettings(after_seconds=0.0))
-    rarely = replace(settings, idle=IdleSettings(AFTER_SECONDS, look_every_seconds=10.0))  # no wake by chance
+    rarely = replace(settings, idle=IdleSettings(AFTER_SECONDS, RARE_LOOK_SECONDS))  # no wake by chance
     awake, resting = _Meter(seconds, at_rest=False), _Meter(seconds, at_rest=True)
     _run(never, RoomCamera(settings.camera, pictures), awake, model)
     _run(settings, RoomCamera(settings.camera, pictures), resting, model)
     room = RoomCamera(settings.camera, pictures)
     walks = _Walks(room, wakes)
     _run(rarely, room, walks, model)
+    if walks.missed_frames is not None:
+        raise FindingError(
+            "motion did not see somebody who walked in: "
+            f"a look that was due anyway did, {walks.missed_frames} frames later"
+        )
     return Resting(
         awake.cpu_ratio,
         resting.cpu_ratio,
@@ -147,7 +159,7 @@ class RoomCamera:
         captured_s = self._clock()
         self._due_s = max(self._due_s + self._period_s, captured_s)
         image = self._pictures[self._index % len(self._pictures)]
-        walking, came = self._walking, self.came
+        came, walking = self.came, self._walking  # in this order: `leave` comes before `came` is taken away
         if walking:
             steps = 1 if came is None else 1 + self._index - came.index
             image = image.copy()
@@ -206,10 +218,11 @@ class _Meter(_Ends):
 
 
 class _Walks(_Ends):
-    """Lets somebody in whenever the door rests, and out as soon as that is judged."""
+    """Lets somebody in whenever the door rests, and out as soon as that is judged; ends with one that motion missed."""
 
     def __init__(self, room: RoomCamera, count: int) -> None:
         self.wakes: list[tuple[int, float]] = []
+        self.missed_frames: int | None = None
         self._room = room
         self._count = count
 
@@ -221,10 +234,13 @@ class _Walks(_Ends):
         came = self._room.came
         if came is None or verdict.frame_index < came.index:
             return
-        self.wakes.append((verdict.frame_index - came.index, time.monotonic() - came.captured_s))
-        self._room.came = None
+        frames = verdict.frame_index - came.index
+        self.wakes.append((frames, time.monotonic() - came.captured_s))
         self._room.leave()
-        if len(self.wakes) == self._count:
+        self._room.came = None
+        if frames > CROSSING_FRAMES:
+            self.missed_frames = frames
+        if self.missed_frames is not None or len(self.wakes) == self._count:
             self.end()
 
 

@@ -19,13 +19,14 @@ ROWS, COLUMNS = 48, 64
 """Cells of the small picture. A face of 48 px in a frame of 960 rows, the smallest that a door heeds, spans two."""
 
 LEAST_CHANGE = 0.04
-"""Motion is a change of light by more than this share (4 %), averaged over 3×3 cells."""
+"""Motion is a change of light, averaged over 3×3 cells, by more than the sum of this share and `SPREADS` times what is
+usual at the place. With 0 to `MOST_SPREAD` as usual that is from 4 % to 28 %, as differences of logarithms."""
 
 MOST_CHANGE = 8 * LEAST_CHANGE
 """No cell counts for more: then one alone, say a blinking lamp of a machine, averages to less than `LEAST_CHANGE`."""
 
 SPREADS = 6.0
-"""And it is a change by more than so many times of what is usual at this place."""
+"""How many times what is usual at a place is added to `LEAST_CHANGE`."""
 
 MOST_SPREAD = 0.04
 """No place is taken for more restless than that: a person would get lost in it."""

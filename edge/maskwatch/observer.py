@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Protocol
 
+from maskwatch.status import DARK
 from maskwatch.types import Label, Verdict
 
 
@@ -98,4 +99,4 @@ def in_words(verdict: Verdict) -> str:
     """What a verdict shows, in a few words; it counts people and says nothing else about them."""
     unmasked = sum(person.label is Label.WITHOUT_MASK for person in verdict.people)
     words = f"{verdict.situation.value}: {len(verdict.people)} seen, {unmasked} unmasked"
-    return f"{words}; the picture is black: uncover the lens, or give the door some light" if verdict.dark else words
+    return f"{words}; {DARK}" if verdict.dark else words

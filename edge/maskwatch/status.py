@@ -15,6 +15,9 @@ Seconds = Annotated[float, Between(0, MAX_INTEGER)]
 State = Literal["starting", "nobody", "unsure", "all_masked", "unmasked", "no_camera"]
 """The values of `types.Situation`, and "starting" before the first of them. Spelled out: who asks needs no numpy."""
 
+DARK = "the picture is black: uncover the lens, or give the door some light"
+"""What to tell people of a picture that has been black for long."""
+
 
 @dataclass(frozen=True, slots=True)
 class PersonStatus:
@@ -30,9 +33,10 @@ class Status:
 
     `state_seconds` is how long the state has lasted, `alarm` whether the buzzer's pattern may sound, `dark` whether
     pictures have been black for long, `resting` whether only a few frames are judged because nothing goes on.
-    `frames` have been judged, `dropped_frames` gave way to newer ones. `fps` counts those of the last seconds; it
-    is 0 while the camera is lost. `latency_seconds` is from the last frame's capture to its verdict on the lights; None
-    before the first, and where frames run ahead on a time of their own, as files do.
+    `frames` have been judged, `passed_frames` watched for motion alone, and `dropped_frames` gave way to newer ones.
+    `fps` counts the first two kinds, over the last seconds; it is 0 while the camera is lost. `latency_seconds` is from
+    the last judged frame's capture to its verdict on the lights; None before the first, and where frames run ahead on a
+    time of their own, as files do.
     `camera_lost_…` are None while the camera works. `reloads` counts those that took over new settings. `since` is the
     start in local time, ISO 8601.
     """
@@ -46,6 +50,7 @@ class Status:
     unmasked_count: Count
     people: tuple[PersonStatus, ...]
     frames: Count
+    passed_frames: Count
     dropped_frames: Count
     fps: Seconds
     latency_seconds: Seconds | None

@@ -13,14 +13,25 @@ from importlib.metadata import version
 from maskwatch.status import PersonStatus, State, Status
 from maskwatch.types import Label, Situation, Verdict
 
-FPS_SECONDS = 10.0
+FPS_SECONDS = 20.0
 FPS_FRAMES = 64
-"""Frames a second are counted over the last so many seconds, or frames where those are fewer."""
+"""Frames a second are counted over the last so many seconds, or judged frames where those are fewer.
+
+The seconds are twice the longest `idle.look_every_seconds`: resting networks judge a frame within them.
+"""
 
 
 def local_now() -> datetime.datetime:
     """The wall's date and time, with its offset from UTC."""
     return datetime.datetime.now().astimezone()
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A frame that was judged, and how many had been looked at by then: judged or passed over."""
+
+    time_s: float
+    frames: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +41,7 @@ class _Seen:
     state_since_s: float
     verdict: Verdict | None = None
     frames: int = 0
-    frame_times_s: tuple[float, ...] = ()
+    looks: tuple[_Look, ...] = ()
     latency_s: float | None = None
     source: str | None = None
     model: str | None = None
@@ -50,15 +61,18 @@ class StatusKeeper:
     """An Observer that can be asked for a Status by any thread, without ever making the daemon's own wait.
 
     The daemon's thread replaces one frozen record by the next; there is no lock. `clock` is the frames' clock.
+    `passed_frames` gives the daemon's own count of frames that it watched for motion alone, to any thread.
     """
 
     def __init__(
         self,
         clock: Callable[[], float] = time.monotonic,
         wall_time: Callable[[], datetime.datetime] = local_now,
+        passed_frames: Callable[[], int] = lambda: 0,
     ) -> None:
         self._clock = clock
         self._wall_time = wall_time
+        self._passed_frames = passed_frames
         self._began_s = clock()
         self._seen = _Seen(self._began_s)
         self._version = version("maskwatch")
@@ -66,19 +80,20 @@ class StatusKeeper:
     def watching(self, source: str, model: str) -> None:
         """Note what is watched, and with what; each time after the first is a reload."""
         seen = self._seen
-        times_s = seen.frame_times_s if source == seen.source else ()
-        self._seen = replace(seen, source=source, model=model, takeovers=seen.takeovers + 1, frame_times_s=times_s)
+        looks = seen.looks if source == seen.source else ()
+        self._seen = replace(seen, source=source, model=model, takeovers=seen.takeovers + 1, looks=looks)
 
     def judged(self, verdict: Verdict) -> None:
         """Note a frame."""
         now_s, seen = self._clock(), self._seen
         latency_s = now_s - verdict.captured_s
+        look = _Look(now_s, seen.frames + 1 + self._passed_frames())
         self._change(
             replace(
                 seen,
                 verdict=verdict,
                 frames=seen.frames + 1,
-                frame_times_s=(*seen.frame_times_s[1 - FPS_FRAMES :], now_s),
+                looks=(*seen.looks[1 - FPS_FRAMES :], look),
                 latency_s=latency_s if latency_s >= 0 else None,
                 lost_since_s=None,
                 lost_reason=None,
@@ -95,9 +110,7 @@ class StatusKeeper:
         now_s, seen = self._clock(), self._seen
         lost_since_s = now_s if seen.lost_since_s is None else seen.lost_since_s
         self._change(
-            replace(
-                seen, verdict=None, frame_times_s=(), latency_s=None, lost_since_s=lost_since_s, lost_reason=reason
-            ),
+            replace(seen, verdict=None, looks=(), latency_s=None, lost_since_s=lost_since_s, lost_reason=reason),
             now_s,
         )
 
@@ -111,6 +124,7 @@ class StatusKeeper:
     def status(self, dropped_frames: int = 0) -> Status:
         """The present. `dropped_frames` is the daemon's own count."""
         now_s, seen = self._clock(), self._seen
+        passed_frames = self._passed_frames()  # after what was seen: never fewer than that counts
         uptime_s = max(0.0, now_s - self._began_s)
         # Counted back from now: a Pi without a clock learns the time after its start.
         since = self._wall_time() - datetime.timedelta(seconds=uptime_s)
@@ -128,8 +142,9 @@ class StatusKeeper:
                 for person in people
             ),
             frames=seen.frames,
+            passed_frames=passed_frames,
             dropped_frames=dropped_frames,
-            fps=round(_rate(seen.frame_times_s, now_s), 2),
+            fps=round(_rate(seen.looks, seen.frames + passed_frames, now_s), 2),
             latency_seconds=None if seen.latency_s is None else round(seen.latency_s, 4),
             camera_source=seen.source,
             camera_lost_seconds=None if seen.lost_since_s is None else round(max(0.0, now_s - seen.lost_since_s), 1),
@@ -146,7 +161,8 @@ class StatusKeeper:
         self._seen = seen if seen.state == self._seen.state else replace(seen, state_since_s=now_s)
 
 
-def _rate(times_s: tuple[float, ...], now_s: float) -> float:
-    """Frames a second since the oldest recent one: it sinks while none comes."""
-    recent_s = [time_s for time_s in times_s if now_s - time_s <= FPS_SECONDS]
-    return (len(recent_s) - 1) / (now_s - recent_s[0]) if len(recent_s) > 1 and now_s > recent_s[0] else 0.0
+def _rate(looks: tuple[_Look, ...], frames: int, now_s: float) -> float:
+    """Frames a second that were looked at since the oldest recent look: it sinks while none comes."""
+    recent = [look for look in looks if now_s - look.time_s <= FPS_SECONDS]
+    seconds = now_s - recent[0].time_s if recent else 0.0
+    return (frames - recent[0].frames) / seconds if seconds > 0 else 0.0

@@ -72,13 +72,14 @@ def served(
     with ExitStack() as after:
         if path is not None:
             try:
-                server = _Server(after.enter_context(_listening(path)), status, clock)
+                with ExitStack() as begun:  # what ends at once where the rest cannot be had
+                    server = _Server(begun.enter_context(_listening(path)), status, clock)
+                    server.start()
+                    begun.callback(server.stop)
+                    after.enter_context(begun.pop_all())
             except OSError as error:
                 reason = error.strerror or error
                 logger.warning("no status socket, so `maskwatch status` will not find this run: %s: %s", path, reason)
-            else:
-                server.start()
-                after.callback(server.stop)
         yield
 
 

@@ -9,14 +9,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from daemon_stage import BARE, EMPTY, FAR, LIMIT_S, MASKED, Endless, Stage, StubEyes, files, shows
+from daemon_stage import BARE, EMPTY, FAR, LIMIT_S, MASKED, Endless, Stage, StubEyes, files, scene, shows
 from maskwatch import daemon as daemon_module
-from maskwatch.cameras.fake import FakeCamera, Silence
-from maskwatch.config import AlertSettings, ModelSettings
+from maskwatch.cameras.fake import FakeCamera, Show, Silence
+from maskwatch.config import AlertSettings, CameraSettings, ModelSettings
+from maskwatch.darkness import DARK_SECONDS
 from maskwatch.errors import IndicatorError
 from maskwatch.indicators.record import RecordOutputs
-from maskwatch.signals import commands_from_signals
-from maskwatch.types import Frame, Situation
+from maskwatch.signals import Command, commands_from_signals
+from maskwatch.types import Frame, Situation, Verdict
 
 pytestmark = pytest.mark.usefixtures("short_pauses")
 
@@ -127,3 +128,27 @@ def test_signals_stop_it_while_the_camera_is_frozen(number: signal.Signals) -> N
     Frozen.release.set()
     assert signal.getsignal(number) is before
     assert stage.is_dark()
+
+
+def test_blackness_before_another_cameras_picture_does_not_count_for_it() -> None:
+    """A reload took the seconds for which one camera was covered for those of the next one."""
+
+    def black(count: int, start_s: float) -> FakeCamera:
+        return FakeCamera([Show(scene(0), after_s=1.0) for _ in range(count)], live=False, clock=lambda: start_s)
+
+    total = 25
+    stage = Stage(black(total, 0.0), black(total, float(total)))
+    adopted = []
+
+    def reload(frame: Frame, verdict: Verdict) -> None:
+        if frame.index == total - 10 and not adopted:
+            adopted.append(frame)
+            stage.settings = replace(stage.settings, camera=CameraSettings(source="demo", timeout_seconds=0.7))
+            daemon.command(Command.RELOAD)
+
+    daemon = stage.daemon(reload)
+    daemon.run()
+    assert not stage.waiting
+    assert stage.verdicts[-1].captured_s == 2 * total
+    assert total < DARK_SECONDS < 2 * total
+    assert not any(verdict.dark for verdict in stage.verdicts)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from daemon_stage import BARE, EMPTY, LIMIT_S, MASKED, Stage, files, scene, shows
 from maskwatch.cameras.base import FROZEN_SECONDS
@@ -80,7 +81,7 @@ def test_nothing_going_on_it_judges_one_frame_a_second(log: Callable[[], list[st
     stage = door(seconds(EMPTY, 12))
     rests = Rests()
     daemon = stage.daemon(observer=rests)
-    daemon.run(seconds=LIMIT_S)
+    daemon.run()
     assert judged_indices(stage) == [*range(20), *range(29, 120, LOOK_FRAMES)]
     assert (daemon.frames, daemon.passed_frames, daemon.dropped_frames) == (30, 90, 0)
     assert rests.changes == [(20, True)]
@@ -93,7 +94,7 @@ def test_nothing_going_on_it_judges_one_frame_a_second(log: Callable[[], list[st
 def test_motion_is_judged_in_its_first_frame_and_so_is_all_that_follows(level: int) -> None:
     stage = door([*seconds(EMPTY, 4.5), *shows(level, 5), *seconds(EMPTY, 30)])
     rests = Rests()
-    stage.daemon(observer=rests).run(seconds=LIMIT_S)
+    stage.daemon(observer=rests).run()
     wakes = judged_indices(stage).index(45)
     assert judged_indices(stage)[wakes - 2 : wakes + 20] == [29, 39, *range(45, 65)]
     assert stage.verdicts[wakes].people
@@ -102,7 +103,7 @@ def test_motion_is_judged_in_its_first_frame_and_so_is_all_that_follows(level: i
 
 def test_a_face_that_came_without_a_motion_wakes_it_at_the_next_look() -> None:
     stage = door([*seconds(EMPTY, 4.1), *(face_without_motion() for _ in range(30)), *seconds(EMPTY, 1)])
-    stage.daemon().run(seconds=LIMIT_S)
+    stage.daemon().run()
     assert judged_indices(stage)[20:] == [29, 39, *range(49, 81)]
     assert stage.verdicts[22].situation is Situation.UNMASKED
 
@@ -110,7 +111,7 @@ def test_a_face_that_came_without_a_motion_wakes_it_at_the_next_look() -> None:
 def test_somebody_who_stands_still_keeps_it_awake() -> None:
     stage = door(face_without_motion(MASKED) for _ in range(80))
     daemon = stage.daemon()
-    daemon.run(seconds=LIMIT_S)
+    daemon.run()
     assert (daemon.frames, daemon.passed_frames) == (80, 0)
 
 
@@ -118,20 +119,20 @@ def test_files_are_judged_frame_by_frame_and_so_is_all_where_that_was_asked_for(
     for camera, idle in ((files, IDLE), (Live, IdleSettings(after_seconds=0.0))):
         stage = door(seconds(EMPTY, 30), idle, camera)  # type: ignore[arg-type]
         daemon = stage.daemon()
-        daemon.run(seconds=LIMIT_S)
+        daemon.run()
         assert (daemon.frames, daemon.passed_frames, daemon.dropped_frames) == (300, 0, 0)
 
 
 def test_by_default_it_rests_after_ten_seconds() -> None:
     stage = door(seconds(EMPTY, 30), Settings().idle)
-    stage.daemon().run(seconds=LIMIT_S)
+    stage.daemon().run()
     assert 100 <= next(index for index in range(300) if index not in judged_indices(stage)) <= 102
 
 
 def test_every_frame_of_a_camera_is_judged_passed_over_or_dropped() -> None:
     stage = door(seconds(EMPTY, 30), camera=FakeCamera)
     daemon = stage.daemon()
-    daemon.run(seconds=LIMIT_S)
+    daemon.run()
     assert daemon.frames + daemon.passed_frames + daemon.dropped_frames == 300
 
 
@@ -140,7 +141,7 @@ def test_every_frame_of_a_camera_is_judged_passed_over_or_dropped() -> None:
 
 def test_a_light_is_held_to_its_end_before_it_rests() -> None:
     stage = door([*shows(BARE, 5), *seconds(EMPTY, 20)], alert=AlertSettings(hold_seconds=8.0))
-    stage.daemon().run(seconds=LIMIT_S)
+    stage.daemon().run()
     last_held = max(index for index, verdict in enumerate(stage.verdicts) if verdict.situation is Situation.UNMASKED)
     assert judged_indices(stage)[: last_held + 1] == list(range(last_held + 1))
     assert stage.verdicts[last_held].captured_s - stage.verdicts[4].captured_s == pytest.approx(8 + 1, abs=0.3)
@@ -151,7 +152,7 @@ def test_a_light_is_held_to_its_end_before_it_rests() -> None:
 def test_a_cool_down_goes_on_while_it_rests(cool_down_s: float, sounds: bool) -> None:
     alert = AlertSettings(hold_seconds=0.0, cool_down_seconds=cool_down_s)
     stage = door([*shows(BARE, 3), *seconds(EMPTY, 20), *shows(BARE, 3)], alert=alert)
-    stage.daemon().run(seconds=LIMIT_S)
+    stage.daemon().run()
     assert len(stage.verdicts) < 100
     assert stage.verdicts[0].alarm
     assert [verdict.alarm for verdict in stage.verdicts[-3:]] == [sounds] * 3
@@ -160,7 +161,7 @@ def test_a_cool_down_goes_on_while_it_rests(cool_down_s: float, sounds: bool) ->
 def test_who_was_lost_from_sight_is_forgotten_on_time() -> None:
     tracker = TrackerSettings(votes_needed=1, max_missed_seconds=5.0)
     stage = door([*shows(MASKED, 3), *seconds(EMPTY, 20), *shows(MASKED, 1)], tracker=tracker)
-    stage.daemon().run(seconds=LIMIT_S)
+    stage.daemon().run()
     remembered = [verdict.frame_index for verdict in stage.verdicts if verdict.people][:-1]
     assert remembered == list(range(53)), "awake, as long as anybody is remembered"
     assert stage.verdicts[-1].people[0].track_id == 2
@@ -180,7 +181,7 @@ def test_the_watchdog_is_fed_while_it_rests() -> None:
     fed_s: list[float] = []
     stage = door(seconds(EMPTY, 60))
     service = ServiceObserver(Manager(), clock=lambda: stage.verdicts[-1].captured_s)  # type: ignore[arg-type]
-    stage.daemon(observer=service).run(seconds=LIMIT_S)
+    stage.daemon(observer=service).run()
     assert len(fed_s) >= 15
     assert max(later - earlier for earlier, later in itertools.pairwise(fed_s)) < 3 + 1.1
 
@@ -193,17 +194,35 @@ def test_a_camera_that_is_lost_and_comes_back_finds_it_awake() -> None:
     shown = []
     rests = Rests()
     rests.lost_camera = lambda reason: shown.append((rests.changes[-1][1], len(stage.verdicts)))  # type: ignore[method-assign]
-    stage.daemon(observer=rests).run(seconds=LIMIT_S)
+    stage.daemon(observer=rests).run()
     assert shown[0] == (True, 22)
     assert judged_indices(stage)[20:] == [29, 39, *range(10)]  # a camera counts from 0 when it was opened
     assert [resting for _, resting in rests.changes] == [True, False]
+
+
+def test_a_camera_that_was_away_for_longer_than_it_takes_to_rest_finds_it_awake() -> None:
+    """Its first frame alone was judged; then the door went to rest, as if nothing had gone on for all that time."""
+    stage = door([*seconds(EMPTY, 1), Vanish(refused_opens=2), Show(scene(EMPTY), after_s=20.0), *seconds(EMPTY, 5)])
+    stage.daemon().run()
+    assert judged_indices(stage)[:10] == list(range(10))
+    assert judged_indices(stage)[10:] == [*range(AFTER_FRAMES), 29, 39, 49]
+
+
+def test_few_frames_a_second_are_all_judged_while_somebody_stands_there() -> None:
+    """Of one each 2 s only every fifth was, while the buzzer sounded."""
+    picture = face_without_motion(BARE).image
+    steps = [Show(np.where(picture == BARE, picture, index % 2).astype(np.uint8), after_s=2.0) for index in range(30)]
+    stage = door(steps, IdleSettings(after_seconds=1.0, look_every_seconds=10.0))
+    stage.daemon().run()
+    assert judged_indices(stage) == list(range(30))
+    assert {verdict.situation for verdict in stage.verdicts} == {Situation.UNMASKED}
 
 
 def test_a_frozen_camera_is_noticed(log: Callable[[], list[str]]) -> None:
     picture = noise_picture(1)
     picture[0, 0] = EMPTY
     stage = door([Show(picture, count=round(FROZEN_SECONDS * FPS) + 2), *shows(EMPTY, 1)])
-    stage.daemon().run(seconds=LIMIT_S)
+    stage.daemon().run()
     assert len(stage.verdicts) < 40
     assert any("is frozen" in line for line in log())
 
@@ -229,7 +248,7 @@ def test_lights_that_fail_are_noticed_with_the_next_frame(monkeypatch: pytest.Mo
     stage = door(seconds(EMPTY, 60), IdleSettings(after_seconds=2.0, look_every_seconds=10.0), Watched)
     daemon = stage.daemon()
     with pytest.raises(IndicatorError, match="a wire is loose"):
-        daemon.run(seconds=LIMIT_S)
+        daemon.run()
     assert 40 <= daemon.frames + daemon.passed_frames <= 44
     assert stage.is_dark()
 
@@ -245,7 +264,7 @@ def test_a_reload_finds_it_awake_and_takes_over_how_it_rests() -> None:
 
     rests = Reloads()
     daemon = stage.daemon(observer=rests)
-    daemon.run(seconds=LIMIT_S)
+    daemon.run()
     assert [resting for _, resting in rests.changes] == [True, False]
     assert daemon.passed_frames <= 2
     assert daemon.frames + daemon.passed_frames == 100

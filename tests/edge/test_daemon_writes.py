@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from daemon_stage import BARE, EMPTY, MASKED, NOON, Stage, files, scene, serial
-from maskwatch.cameras.fake import Show, Step
+from maskwatch.cameras.fake import FakeCamera, Show, Step, Vanish
 from maskwatch.config import AlertSettings, CameraSettings, Settings, TrackerSettings
-from maskwatch.daemon import CHANGES_AT_ONCE, SECONDS_A_CHANGE, SHOWS, Daemon
+from maskwatch.daemon import CHANGES_AT_ONCE, FAULTS_AT_ONCE, SECONDS_A_CHANGE, SECONDS_A_FAULT, SHOWS, Daemon
 from maskwatch.darkness import DARK_SECONDS
 from maskwatch.door import Parts
 from maskwatch.indicators.claim import NOTE, noted
@@ -22,7 +22,7 @@ from maskwatch.notify import Notifier
 from maskwatch.observer import Observers
 from maskwatch.service import ServiceObserver
 from maskwatch.status_keeper import StatusKeeper
-from maskwatch.types import Image
+from maskwatch.types import Image, Situation
 
 pytestmark = pytest.mark.usefixtures("short_pauses")
 
@@ -186,3 +186,96 @@ def test_a_picture_that_turned_black_is_told_at_once_however_much_went_untold() 
     steps += [Show(scene(EMPTY), after_s=1 / FPS) for _ in range(round((DARK_SECONDS + 1) * FPS))]
     lines = logged(Stage(files(steps), settings=Settings(alert=alert, tracker=tracker)))
     assert "the picture is black" in lines[-2]
+
+
+# What goes wrong over and over: at two frames a second, as an hour of it is long
+
+
+def at_two_a_second(level: int | None, seconds: int) -> list[Step]:
+    """A scene by day, or a black one (None). Two pictures are enough to tell the camera from a frozen one."""
+    pictures = [scene(0) if level is None else lit(level) for _ in range(2)]
+    return [Show(pictures[index % 2], after_s=0.5) for index in range(2 * seconds)]
+
+
+def flapping_camera(away_s: int, works_s: int) -> list[Step]:
+    works = at_two_a_second(MASKED, works_s)
+    away = [Vanish(refused_opens=3), Show(lit(MASKED), after_s=float(away_s))]
+    return [*works, *[*away, *works] * (HOUR_S // (away_s + works_s))]
+
+
+def flapping_lamp(dark_s: int, light_s: int, seconds: int = HOUR_S) -> list[Step]:
+    dark, light = at_two_a_second(None, dark_s), at_two_a_second(EMPTY, light_s)
+    return [*light, *[*dark, *light] * (seconds // (dark_s + light_s))]
+
+
+FLAPPING: dict[str, tuple[list[Step], str]] = {
+    "a camera with a loose cable": (flapping_camera(40, 20), "no_camera"),
+    "a camera that is lost each two minutes": (flapping_camera(2, 118), "no_camera"),
+    "a lamp that is switched by passers-by": (flapping_lamp(40, 20), "the picture is black"),
+}
+
+
+def kept_journal(steps: list[Step]) -> tuple[Journal, Stage]:
+    """The daemon's clock is the frames', which begins at 0."""
+    stage = Stage(FakeCamera(steps, live=False, clock=lambda: 0.0))
+    journal = Journal()
+    journal.now_s = lambda: stage.eyes[0].frames[-1].captured_s if stage.eyes and stage.eyes[0].frames else 0.0
+    with kept(journal):
+        stage.daemon(clock=journal.now_s).run()
+    return journal, stage
+
+
+@pytest.mark.parametrize("kind", FLAPPING)
+def test_an_hour_of_a_fault_that_comes_and_goes_costs_the_card_less_than_a_megabyte(kind: str) -> None:
+    """Each loss was told, however many there were: some megabytes. Their ends were not: the log ended with one."""
+    steps, fault = FLAPPING[kind]
+    journal, stage = kept_journal(steps)
+    assert stage.verdicts[-1].captured_s > 0.95 * HOUR_S
+    assert journal.card_bytes < 1_000_000
+    told = [line for line in journal.lines if line.startswith(SHOWS)]
+    faults = [fault in line for line in told]
+    assert faults == [False, *[True, False] * sum(faults)], "what was told as wrong is told as right"
+    assert FAULTS_AT_ONCE <= sum(faults) <= FAULTS_AT_ONCE + HOUR_S / SECONDS_A_FAULT
+
+
+def test_a_loss_that_lasts_is_told_in_the_end_with_the_number_of_what_was_not() -> None:
+    flaps = FAULTS_AT_ONCE + 2
+    steps = [
+        *at_two_a_second(MASKED, 2),
+        *[Vanish(), *at_two_a_second(MASKED, 2)] * flaps,
+        Vanish(refused_opens=50),
+        *at_two_a_second(MASKED, 2),
+    ]
+    camera = FakeCamera(steps, live=False, clock=lambda: 0.0)
+    stage = Stage(camera)
+
+    def clock() -> float:
+        """Some time passes at each try to open the camera of the last loss."""
+        frame_s = stage.eyes[0].frames[-1].captured_s if stage.eyes and stage.eyes[0].frames else 0.0
+        lost = camera.calls.count("open") - flaps - 1
+        return frame_s + max(0, lost) * SECONDS_A_FAULT / 20
+
+    journal = Journal()
+    with kept(journal):
+        stage.daemon(clock=clock).run()
+    told = [line for line in journal.lines if line.startswith(SHOWS)]
+    lost = f"{SHOWS}no_camera: the fake camera is unplugged; trying again"
+    back = f"{SHOWS}all_masked: 1 seen, 0 unmasked"
+    assert told == [back, *[lost, back] * FAULTS_AT_ONCE, f"{lost}; 5 changes since the last line", back]
+
+
+def test_losses_that_went_untold_hide_no_change_of_the_light() -> None:
+    """The log must not end with what was shown before them."""
+    flap = [Vanish(), *at_two_a_second(MASKED, 2)]
+    steps = [*at_two_a_second(MASKED, 2), *flap * 10, Vanish(), *at_two_a_second(BARE, 9)]
+    journal, stage = kept_journal(steps)
+    assert stage.verdicts[-1].situation is Situation.UNMASKED
+    told = [line for line in journal.lines if line.startswith(SHOWS)]
+    assert told[-1].startswith(f"{SHOWS}unmasked: 1 seen")
+
+
+def test_a_flapping_lamp_does_not_hide_that_the_camera_is_lost() -> None:
+    steps = [*flapping_lamp(40, 20, seconds=600), Vanish(), *at_two_a_second(MASKED, 2)]
+    journal, _ = kept_journal(steps)
+    assert sum("the picture is black" in line for line in journal.lines) == FAULTS_AT_ONCE
+    assert f"{SHOWS}no_camera: the fake camera is unplugged; trying again" in journal.lines[-3]

@@ -10,10 +10,10 @@ from maskwatch import heap
 
 SCRIPT = """
 import ctypes, sys, threading
-from maskwatch.heap import use_one_heap
+from maskwatch.heap import limit_malloc_arenas
 
 if sys.argv[1] == "one":
-    assert use_one_heap()
+    assert limit_malloc_arenas()
 libc = ctypes.CDLL(None)
 libc.malloc.restype = ctypes.c_void_p
 meet = threading.Barrier(4)
@@ -45,4 +45,4 @@ def test_threads_share_one_heap_where_asked_to() -> None:
 
 def test_another_c_library_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heap.ctypes, "CDLL", lambda name: object())
-    assert not heap.use_one_heap()
+    assert not heap.limit_malloc_arenas()

@@ -45,13 +45,13 @@ TABLE = {
     "nothing goes on: all for a second, then one each half": ("." * 20, "JJJJJJJJ---J---J---J"),
     "motion while awake puts the rest off": ("....m" + "." * 11, "JJJJJJJJJJJJ---J"),
     "motion wakes at once and for a second": ("." * 9 + "m" + "." * 10, "JJJJJJJJ-JJJJJJJJ---"),
-    "a face wakes when it is looked for": ("." * 10 + "pp" + "." * 10, "JJJJJJJJ---JJJJJJJJ---"),
+    "a face wakes when it is looked for": ("." * 10 + "pp" + "." * 11, "JJJJJJJJ---JJJJJJJJJ---"),
     "and not before, should it not move": ("." * 8 + "ppp" + "." * 5, "JJJJJJJJ---J---J"),
     "somebody who stays keeps it awake": ("p" * 20, "J" * 20),
     "so does a light that is held": ("u" * 20, "J" * 20),
     "so does a buzzer": ("a" * 20, "J" * 20),
     "so does somebody whom only the tracker remembers": ("l" * 20, "J" * 20),
-    "so does a lost camera": ("." * 4 + "c" + "." * 9, "J" * 12 + "--"),
+    "so does a lost camera": ("." * 4 + "c" + "." * 9, "J" * 13 + "-"),
 }
 
 
@@ -59,6 +59,19 @@ TABLE = {
 def test_what_is_judged(name: str) -> None:
     script, wanted = TABLE[name]
     assert played(script) == wanted
+
+
+@pytest.mark.parametrize("shows", ["p", "u", "a", "l", "c"])
+@pytest.mark.parametrize("step_s", [1.0, 2.0, 60.0])
+def test_no_time_is_calm_while_the_last_verdict_shows_anything(shows: str, step_s: float) -> None:
+    """With frames further apart than `after_seconds` it rested while somebody stood there."""
+    idle = Idle(IdleSettings(after_seconds=1.0, look_every_seconds=10.0))
+    for index in range(10):
+        assert idle.wants(index * step_s, moved=False)
+        idle.judged(VERDICTS[shows])
+    assert idle.wants(10 * step_s, moved=False), "the first frame that shows nothing"
+    idle.judged(VERDICTS["."])
+    assert not idle.resting
 
 
 def test_zero_never_rests() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import json
 import logging
 import os
@@ -33,7 +34,7 @@ from maskwatch.indicators.record import RecordOutputs
 from maskwatch.observer import NoObserver, Observers
 from maskwatch.signals import Command
 from maskwatch.status import PersonStatus, State, Status, read_status
-from maskwatch.status_keeper import FPS_FRAMES, StatusKeeper
+from maskwatch.status_keeper import FPS_FRAMES, FPS_SECONDS, StatusKeeper
 from maskwatch.status_socket import SERVICE_SOCKET, own_socket, served
 from maskwatch.strict_json import SchemaError
 from maskwatch.types import Box, Face, Frame, Label, Person, Situation, Verdict
@@ -51,6 +52,7 @@ PLAIN = Status(
     unmasked_count=0,
     people=(),
     frames=7,
+    passed_frames=0,
     dropped_frames=0,
     fps=9.5,
     latency_seconds=0.1,
@@ -106,6 +108,7 @@ statuses = st.builds(
     unmasked_count=counts,
     people=st.lists(people, max_size=3).map(tuple),
     frames=counts,
+    passed_frames=counts,
     dropped_frames=counts,
     fps=spans,
     latency_seconds=st.none() | spans,
@@ -213,17 +216,39 @@ def test_frames_a_second_are_those_of_the_last_seconds_and_sink_when_none_comes(
     fps: float, keeper: StatusKeeper, clock: Clock
 ) -> None:
     for rate in (3.0, fps):  # what was long ago does not count
-        for _ in range(max(FPS_FRAMES, int(20 * rate))):
+        for _ in range(max(FPS_FRAMES, int(2 * FPS_SECONDS * rate))):
             clock.now_s += 1 / rate
             keeper.judged(verdict(clock))
     assert keeper.status().fps == pytest.approx(fps, rel=0.01)
     seen = []
-    for _ in range(12):
+    for _ in range(int(FPS_SECONDS) + 2):
         clock.now_s += 1.0
         seen.append(keeper.status().fps)
     assert seen == sorted(seen, reverse=True)
     assert seen[0] < fps
     assert seen[-1] == 0.0
+
+
+@pytest.mark.parametrize("look_every_seconds", [0.2, 1.0, 10.0])
+def test_frames_a_second_at_rest_count_those_that_are_passed_over(look_every_seconds: float, clock: Clock) -> None:
+    """A healthy door at rest said "1.0 frames/s", or 0.0 as of a lost camera."""
+    passed, told = [0], []
+    keeper = StatusKeeper(clock, passed_frames=lambda: passed[0])
+    for index in range(600):  # a minute of ten frames a second
+        clock.now_s += 0.1
+        if index % round(10 * look_every_seconds) == 0:
+            keeper.judged(verdict(clock))
+        else:
+            passed[0] += 1
+        told.append(keeper.status())
+    assert told[-1].frames + told[-1].passed_frames == 600
+    assert told[-1].passed_frames == passed[0]
+    assert all(status.fps == pytest.approx(10.0) for status in told[1:])
+    for _ in range(30):  # and when none comes
+        clock.now_s += 1.0
+        told.append(keeper.status())
+    assert [status.fps for status in told[-31:]] == sorted((status.fps for status in told[-31:]), reverse=True)
+    assert told[-1].fps == 0.0
 
 
 def test_a_lost_camera_has_no_frames_a_second_and_the_newest_reason(keeper: StatusKeeper, clock: Clock) -> None:
@@ -584,9 +609,9 @@ def test_a_thousand_who_connect_and_say_nothing_keep_nobody_out(path: Path, conn
 
 
 def test_more_watchers_than_there_is_room_for_are_let_go_and_others_still_get_answers(
-    path: Path, connect: Callable[..., Asker]
+    path: Path, clock: Clock, connect: Callable[..., Asker]
 ) -> None:
-    with served(path, lambda: PLAIN):
+    with served(path, lambda: PLAIN, clock):
         watching = [connect(b"watch\n") for _ in range(status_socket.MAX_WATCHERS)]
         assert [asker.status() for asker in watching] == [PLAIN] * len(watching)
         assert connect(b"watch\n").is_let_go()
@@ -716,11 +741,31 @@ def test_where_no_socket_can_be_one_line_says_so(place: str, tmp_path: Path, war
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_a_server_that_cannot_start_leaves_no_socket_that_never_answers(
+    path: Path, monkeypatch: pytest.MonkeyPatch, warnings: Callable[[], list[str]]
+) -> None:
+    """It listened on for the whole run: who asked was let in, and waited in vain."""
+
+    def no_more() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with ExitStack() as run:
+        with monkeypatch.context() as patch:
+            patch.setattr(socket, "socketpair", no_more)
+            run.enter_context(served(path, lambda: PLAIN))
+        assert not path.exists()
+        with served(path, lambda: PLAIN):  # nobody holds the place
+            assert answer(path) == PLAIN
+    (line,) = warnings()
+    assert line.endswith("status.sock: Too many open files")
+
+
 def test_without_any_place_nothing_is_served_or_said(caplog: pytest.LogCaptureFixture) -> None:
     """A line more would have stood before the one that says why a run could not start."""
     caplog.set_level(logging.INFO, "maskwatch")
+    before = threading.active_count()
     with served(None, lambda: PLAIN):
-        assert threading.active_count() == 1
+        assert threading.active_count() == before
     assert caplog.records == []
 
 
@@ -775,7 +820,7 @@ class Running:
         )
         self.model = "one 1.0.0"
         self.seed = 0
-        keeper = StatusKeeper()
+        keeper = StatusKeeper(passed_frames=lambda: self.daemon.passed_frames)
         self.daemon = Daemon(
             lambda: self.settings,
             Parts(lambda _: self.camera, lambda _: RecordOutputs(), self._model),

@@ -14,11 +14,12 @@ import json
 import logging
 import re
 import secrets
+import socket
 import socketserver
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
@@ -40,7 +41,8 @@ CLIENT_SECONDS = 30.0
 """A client that takes longer over a request or an answer is let go."""
 
 MAX_CLIENTS = 16
-"""Connections at a time; a browser opens up to six."""
+"""Connections at a time; a browser opens up to six. The oldest that has not shown the secret word gives way to a new
+one: they may be another user's of this machine, and must not keep out the one who has the word."""
 
 _POLL_SECONDS = 0.1
 _HEADERS = {
@@ -78,7 +80,8 @@ class PageServer(ThreadingHTTPServer):
         self.pictures, self.figures = pictures, figures
         self.token = secrets.token_urlsafe(16)
         self.page = importlib.resources.files("maskwatch").joinpath("data/preview.html").read_text(encoding="utf-8")
-        self._places = threading.BoundedSemaphore(MAX_CLIENTS)
+        self._guard = threading.Lock()
+        self._connections: dict[socket.socket, bool] = {}  # the oldest first; True: it has shown the word
         try:
             super().__init__((ADDRESS, port), Handler)
         except OSError as error:
@@ -112,18 +115,37 @@ class PageServer(ThreadingHTTPServer):
         self.server_name, self.server_port = ADDRESS, self.port
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Give the connection a thread, or turn it away where too many are open."""
-        if not self._places.acquire(blocking=False):
+        """Give the connection a thread; where too many are open, in place of a stranger, or turn it away."""
+        with self._guard:
+            room = len(self._connections) < MAX_CLIENTS or self._drop_stranger()
+            if room:
+                self._connections[request] = False
+        if room:
+            super().process_request(request, client_address)
+        else:
             self.shutdown_request(request)
-            return
-        super().process_request(request, client_address)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer one connection's requests."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._places.release()
+    def shutdown_request(self, request: Any) -> None:
+        """End a connection."""
+        with self._guard:
+            self._connections.pop(request, None)
+        super().shutdown_request(request)
+
+    def has_shown_word(self, connection: socket.socket) -> None:
+        """Note that this one is no stranger."""
+        with self._guard:
+            if connection in self._connections:
+                self._connections[connection] = True
+
+    def _drop_stranger(self) -> bool:
+        """End the oldest stranger; False where there is none. Its thread, which waits for its words, closes it."""
+        for connection, shown in self._connections.items():
+            if not shown:
+                del self._connections[connection]
+                with suppress(OSError):  # it has gone by itself
+                    connection.shutdown(socket.SHUT_RDWR)
+                return True
+        return False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is nobody's fault; anything else is a bug, told in one line."""
@@ -154,7 +176,9 @@ class Handler(BaseHTTPRequestHandler):
         token, slash, name = path.removeprefix("/").partition("/")
         if not hmac.compare_digest(token.encode(errors="replace"), self.server.token.encode()):
             self._refuse(HTTPStatus.FORBIDDEN, "open the address that `maskwatch preview` has printed last")
-        elif not slash:
+            return
+        self.server.has_shown_word(self.connection)
+        if not slash:
             self._send(HTTPStatus.PERMANENT_REDIRECT, "text/plain", b"", {"Location": f"/{token}/"})
         elif name == "":
             self._send_page()

@@ -145,7 +145,7 @@ class Preview:
             fault = f"the camera hangs inside its driver: {self._settings.camera.source}"
             self._lose(fault)
             if stuck_s >= GIVE_UP_SECONDS:
-                raise CameraError(f"{fault}; only a restart of the Pi frees it")
+                raise CameraError(f"{fault}; start the preview again; if that does not help, restart the Pi")
 
 
 class HeldHints:

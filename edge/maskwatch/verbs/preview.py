@@ -9,14 +9,12 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskwatch.errors import CameraError, ExitCode, OperatorError
 from maskwatch.verbs.plain import one_line
-from maskwatch.verbs.run import DEFAULT_CONFIG, settings_of
+from maskwatch.verbs.run import add_source_arguments, source_settings
 
 if TYPE_CHECKING:
     from maskwatch.config import Settings
@@ -39,13 +37,7 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
-    parser.add_argument(
-        "--source", help="picamera, v4l2:N, demo, or a picture, folder or video (default: the settings')"
-    )
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help=f"settings (default: {DEFAULT_CONFIG} where that exists)"
-    )
-    parser.add_argument("--bundle", type=Path, metavar="FILE", help="model bundle (default: the settings')")
+    add_source_arguments(parser)
     parser.add_argument(
         "--minutes",
         type=_minutes,
@@ -85,7 +77,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     from maskwatch.signals import commands_from_signals
 
     os.environ.setdefault("LIBCAMERA_LOG_LEVELS", "*:ERROR")  # its greetings would run through our line
-    settings, parts = _chosen_settings(args), _parts()
+    settings, parts = source_settings(args), _parts()
     model = parts.model(settings.model, None)
     seconds = 60 * args.minutes
     showcase = Showcase(time.monotonic() + seconds)
@@ -123,16 +115,6 @@ def run(args: argparse.Namespace) -> ExitCode:
         terminal.say(f"stops by itself after {args.minutes:g} min, at {end:%H:%M:%S}, or by Ctrl-C; nothing is stored")
         preview.run()
     return ExitCode.DONE
-
-
-def _chosen_settings(args: argparse.Namespace) -> Settings:
-    settings = settings_of(args.config)
-    camera, model = settings.camera, settings.model
-    if args.source is not None:
-        camera = replace(camera, source=args.source)
-    if args.bundle is not None:
-        model = replace(model, bundle=str(args.bundle))
-    return replace(settings, camera=camera, model=model)
 
 
 def _parts() -> Parts:

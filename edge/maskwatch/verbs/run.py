@@ -26,13 +26,7 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
-    parser.add_argument(
-        "--source", help="picamera, v4l2:N, demo, or a picture, folder or video (default: the settings')"
-    )
-    parser.add_argument(
-        "--config", type=Path, metavar="FILE", help=f"settings (default: {DEFAULT_CONFIG} where that exists)"
-    )
-    parser.add_argument("--bundle", type=Path, metavar="FILE", help="model bundle (default: the settings')")
+    add_source_arguments(parser)
     parser.add_argument("--indicator", choices=("gpio", "console", "none"), help="lights (default: the settings')")
     parser.add_argument(
         "--wait-for-camera",
@@ -48,11 +42,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that `source_settings` reads."""
+    parser.add_argument(
+        "--source", help="picamera, v4l2:N, demo, or a picture, folder or video (default: the settings')"
+    )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help=f"settings (default: {DEFAULT_CONFIG} where that exists)"
+    )
+    parser.add_argument("--bundle", type=Path, metavar="FILE", help="model bundle (default: the settings')")
+
+
 def run(args: argparse.Namespace) -> ExitCode:
     """Run the daemon; 0 when it was told to stop, the time is over or the files have ended."""
-    from maskwatch.heap import use_one_heap
+    from maskwatch.heap import limit_malloc_arenas
 
-    use_one_heap()
+    limit_malloc_arenas()
     from maskwatch.daemon import Daemon
     from maskwatch.notify import Notifier
     from maskwatch.observer import Observers
@@ -67,7 +72,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     if args.picture is not None:
         check_picture_path(args.picture)
         snapshot = Snapshot()
-    keeper = StatusKeeper()
+    keeper = StatusKeeper(passed_frames=lambda: daemon.passed_frames)  # asked while the daemon runs
     daemon = Daemon(
         lambda: chosen_settings(args),
         _parts(),
@@ -85,15 +90,21 @@ def run(args: argparse.Namespace) -> ExitCode:
 
 def chosen_settings(args: argparse.Namespace) -> Settings:
     """The settings of the file, with what the command line says instead. Raises ConfigError."""
+    settings = source_settings(args)
+    if args.indicator is None:
+        return settings
+    return replace(settings, indicator=replace(settings.indicator, kind=args.indicator))
+
+
+def source_settings(args: argparse.Namespace) -> Settings:
+    """The settings of the file, with the command line's source and bundle instead. Raises ConfigError."""
     settings = settings_of(args.config)
-    camera, model, indicator = settings.camera, settings.model, settings.indicator
+    camera, model = settings.camera, settings.model
     if args.source is not None:
         camera = replace(camera, source=args.source)
     if args.bundle is not None:
         model = replace(model, bundle=str(args.bundle))
-    if args.indicator is not None:
-        indicator = replace(indicator, kind=args.indicator)
-    return replace(settings, camera=camera, model=model, indicator=indicator)
+    return replace(settings, camera=camera, model=model)
 
 
 def settings_of(path: Path | None) -> Settings:

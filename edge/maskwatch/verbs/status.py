@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskwatch.errors import ExitCode, TryAgainError
+from maskwatch.status import DARK
 from maskwatch.verbs.plain import one_line
 
 if TYPE_CHECKING:
@@ -86,12 +87,13 @@ def block(status: Status) -> Iterator[str]:
     """A few lines for people; the first says it all."""
     mark, words, _ = STATES[status.state]
     sound = "; the alarm is on" if status.alarm else ""
-    dark = "; the picture is black: uncover the lens, or give the door some light" if status.dark else ""
+    dark = f"; {DARK}" if status.dark else ""
     rest = "; judges a few frames only, as nothing moves" if status.resting else ""
     yield f"{mark} {words}, for {duration(status.state_seconds)}{sound}{dark}{rest}"
     yield f"  people   {', '.join(map(_person, status.people)) or 'none'}"
     yield f"  camera   {status.camera_source or 'not known yet'}{_camera(status)}"
-    yield f"  frames   {status.frames} judged, {status.dropped_frames} gave way to newer ones"
+    passed = f"{status.passed_frames} watched for motion alone"
+    yield f"  frames   {status.frames} judged, {passed}, {status.dropped_frames} gave way to newer ones"
     yield f"  model    {status.model or 'not loaded yet'}"
     reloads = f", {status.reloads} reload{'' if status.reloads == 1 else 's'}" if status.reloads else ""
     yield f"  running  {duration(status.uptime_seconds)}, since {status.since}{reloads}"

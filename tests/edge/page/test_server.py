@@ -10,6 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 
 import cv2
 import numpy as np
@@ -306,8 +307,16 @@ def test_a_connection_serves_many_questions(server: PageServer) -> None:
     connection.close()
 
 
-def test_too_many_connections_are_turned_away_until_one_ends(server: PageServer) -> None:
-    held = [socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S) for _ in range(MAX_CLIENTS)]
+def guest(server: PageServer) -> http.client.HTTPConnection:
+    """A connection that has shown the word, and stays."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=LIMIT_S)
+    connection.request("GET", f"/{server.token}/figures")
+    assert connection.getresponse().read().startswith(b"{")
+    return connection
+
+
+def test_too_many_connections_with_the_word_are_turned_away_until_one_ends(server: PageServer) -> None:
+    held = [guest(server) for _ in range(MAX_CLIENTS)]
     with pytest.raises((http.client.HTTPException, ConnectionError)):
         ask(server, "figures")
     held.pop().close()
@@ -320,6 +329,24 @@ def test_too_many_connections_are_turned_away_until_one_ends(server: PageServer)
             assert time.monotonic() < deadline_s
     for connection in held:
         connection.close()
+
+
+def test_strangers_who_say_nothing_keep_nobody_out(server: PageServer) -> None:
+    """Sixteen connections of any user of the machine locked the owner out for half a minute."""
+    with ExitStack() as after:
+        guests = [after.enter_context(closing(guest(server))) for _ in range(2)]
+        strangers = [
+            after.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=LIMIT_S))
+            for _ in range(MAX_CLIENTS - len(guests))
+        ]
+        guests.append(after.enter_context(closing(guest(server))))
+        assert strangers[0].recv(1) == b""  # the oldest gave way
+        for connection in guests:
+            connection.request("GET", f"/{server.token}/figures")
+            assert connection.getresponse().status == 200
+        wrong = b"GET /x/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        strangers[1].sendall(wrong)  # the others have been let be
+        assert strangers[1].recv(12) == b"HTTP/1.1 403"
 
 
 def test_a_client_that_goes_away_is_no_fault(

@@ -200,7 +200,7 @@ class Mute(FakeCamera):
 def test_a_camera_that_hangs_in_its_driver_is_said_and_given_up(caplog: pytest.LogCaptureFixture) -> None:
     camera = Mute()
     stage = Stage(camera=camera)
-    with pytest.raises(CameraError, match=r"only a restart of the Pi frees it$"):
+    with pytest.raises(CameraError, match=r"; start the preview again; if that does not help, restart the Pi$"):
         stage.preview.run()
     assert stage.said == ["no camera: the camera hangs inside its driver: demo; trying again"]
     assert 60 <= len(stage.boards) <= 70

@@ -21,10 +21,11 @@ import pytest
 from maskwatch import status_client
 from maskwatch.cli import main
 from maskwatch.errors import ExitCode
+from maskwatch.observer import in_words
 from maskwatch.status import PersonStatus, Status, read_status
 from maskwatch.status_client import usual_places
 from maskwatch.status_socket import SERVICE_SOCKET, served
-from maskwatch.types import Situation
+from maskwatch.types import Situation, Verdict
 from maskwatch.verbs.status import STATES, block, change, duration
 from real_command import COMMAND, maskwatch, users_environment
 
@@ -42,6 +43,7 @@ DOOR = Status(
     unmasked_count=1,
     people=(PersonStatus("without_mask", 0.03), PersonStatus("with_mask", 0.98), PersonStatus(None, 0.5)),
     frames=12345,
+    passed_frames=678,
     dropped_frames=12,
     fps=9.84,
     latency_seconds=0.0841,
@@ -93,7 +95,7 @@ def test_a_few_lines_say_it_all(path: Path, capsys: Captured) -> None:
         "x someone without a mask, for 3 s; the alarm is on",
         "  people   without mask 0.97, with mask 0.98, not sure yet",
         "  camera   picamera, 9.8 frames/s, 84 ms from picture to light",
-        "  frames   12345 judged, 12 gave way to newer ones",
+        "  frames   12345 judged, 678 watched for motion alone, 12 gave way to newer ones",
         "  model    masknet 1.2.3",
         "  running  3 h 12 min, since 2026-01-02T03:04:05+01:00, 2 reloads",
         "  process  812, Maskwatch 0.1.0",
@@ -111,7 +113,9 @@ def test_a_lost_camera_says_since_when_and_why() -> None:
 
 
 def test_a_dark_picture_is_told() -> None:
-    assert "the picture is black" in next(block(replace(DOOR, dark=True)))
+    _, _, words = in_words(Verdict(Situation.NOBODY, False, (), 0.0, dark=True)).partition("; ")
+    assert words.startswith("the picture is black: ")  # the log's own words
+    assert words in next(block(replace(DOOR, dark=True)))
     assert "the picture is black" in change(replace(DOOR, dark=True))
 
 

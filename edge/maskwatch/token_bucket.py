@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 
-class Pace:
-    """A bucket of `at_once` tokens that gains one each `seconds_each`, and starts full (a "token bucket").
+class TokenBucket:
+    """`at_once` tokens, all there at the start; one that was spent comes back each `seconds_each`.
 
     Time is what `now_s` advances between calls; standing still or jumping back counts as no time passed.
     """
