@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -172,7 +171,7 @@ def test_what_was_driven_goes_off_whatever_the_settings_say_by_now(
 ) -> None:
     """Settings that were edited, or broken, while a buzzer sounded: it must not sound until somebody mends them."""
     run_once(tmp_path, tiny_bundle_path)
-    assert os.listdir(runtime) == ["lights.toml"]
+    assert (runtime / "lights.toml").exists()
     left_on(pins, NOTED_RED, 6)
     assert off(settings(since)) == ExitCode.DONE
     assert (levels(pins, NOTED_RED), levels(pins, 6)) == ([True, False], [True])
@@ -199,14 +198,14 @@ def test_the_note_is_there_before_the_first_pin_is_touched(runtime: Path) -> Non
 
 def test_a_note_that_cannot_be_written_keeps_no_door_from_its_work(
     pins: MockFactory,
+    runtime: Path,
     tmp_path: Path,
     tiny_bundle_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path / "absent"))
+    (runtime / "lights.part").mkdir()
     run_once(tmp_path, tiny_bundle_path)
-    assert "lights.toml cannot be written: No such file or directory" in caplog.text
+    assert "lights.toml cannot be written: Is a directory" in caplog.text
     assert "stopped after 1 frames" in caplog.text
 
 
