@@ -194,6 +194,7 @@ class Watcher:
             stderr=subprocess.PIPE,
             text=True,
             env=users_environment(),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job's is ignored
         )
 
     def line(self) -> str:
