@@ -98,7 +98,7 @@ def test_a_look_at_the_demo_until_a_signal(number: signal.Signals, tiny_bundle_p
         code, err = child.end()
     assert picture.startswith(b"\xff\xd8")
     assert (figures["source"], figures["model"], figures["sight"]["width"]) == ("demo", "tiny 1.2.3", 640)
-    assert 0 < figures["seconds_left"] < 600
+    assert 0 < figures["seconds_left"] <= 600
     assert (code, err) == (ExitCode.DONE, "")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.1", int(port)), timeout=LIMIT_S)
