@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 from maskwatch import cli
 from maskwatch.cameras.base import FROZEN_SECONDS
-from maskwatch.capture import LONGEST_PAUSE_SECONDS
+from maskwatch.capture import GIVE_UP_SECONDS, LONGEST_PAUSE_SECONDS, STUCK_GRACE_SECONDS
 from maskwatch.config import CameraSettings, IdleSettings
-from maskwatch.daemon import GIVE_UP_SECONDS, STUCK_GRACE_SECONDS
 from maskwatch.errors import ExitCode
 from maskwatch.service import FEEDS_PER_PERIOD
 from maskwatch.setting import rule_of

@@ -21,6 +21,12 @@ goes more quickly, as a loose cable does, is not hammered."""
 HANDOVER_SECONDS = 2.0
 """How long a new camera waits for the old one to be let go: somewhat more than `Camera.close` takes."""
 
+STUCK_GRACE_SECONDS = 5.0
+"""A call to the camera that lasts so much longer than its timeout will hardly come back: no camera."""
+
+GIVE_UP_SECONDS = 60.0
+"""After so long inside a driver only the end of the process frees the camera; a service manager then starts anew."""
+
 
 def next_pause_s(last_pause_s: float, worked_s: float) -> float:
     """Seconds to wait before opening again, after a last pause (0: none yet) and so long a time of working."""
@@ -84,6 +90,14 @@ class Capture:
         """For how many seconds a live camera has not come back from a call; 0 where none is under way."""
         called_s = self._called_s
         return max(0.0, self._clock() - called_s) if self._camera.live and called_s is not None else 0.0
+
+    def hangs(self) -> bool:
+        """Whether it is so late in coming back that there is no camera."""
+        return self.stuck_s() >= self._timeout_s + STUCK_GRACE_SECONDS
+
+    def hangs_for_good(self) -> bool:
+        """Whether only the end of the process is left to free it."""
+        return self.stuck_s() >= GIVE_UP_SECONDS
 
     def _run(self) -> None:
         fault: Exception | None = None

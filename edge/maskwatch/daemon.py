@@ -35,12 +35,6 @@ in the long run each costs 0.13 MB an hour. One that was not told at once and la
 TICK_SECONDS = 1.0
 """How often to look after things while nothing happens."""
 
-STUCK_GRACE_SECONDS = 5.0
-"""A call to the camera that lasts so much longer than its timeout will hardly come back: no camera."""
-
-GIVE_UP_SECONDS = 60.0
-"""After so long inside a driver only the end of the process frees the camera; a service manager then starts anew."""
-
 CAMERA_JOIN_SECONDS = 0.8
 """With the lights' `JOIN_SECONDS` it keeps the way down under 2 s."""
 
@@ -184,11 +178,10 @@ class Daemon:
     def _look_after(self) -> None:
         """While nothing comes: do the lights still work, is the camera stuck?"""
         self._door.check()
-        stuck_s = self._capture.stuck_s()
-        if stuck_s >= self._door.settings.camera.timeout_seconds + STUCK_GRACE_SECONDS:
+        if self._capture.hangs():
             fault = f"the camera hangs inside its driver: {self._door.settings.camera.source}"
             self._lose_camera(fault)
-            if stuck_s >= GIVE_UP_SECONDS:
+            if self._capture.hangs_for_good():
                 raise CameraError(f"{fault}; only a restart of Maskwatch, or of the Pi, frees it")
 
     def _lose_camera(self, reason: str) -> None:

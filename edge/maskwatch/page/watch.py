@@ -11,7 +11,7 @@ from collections.abc import Callable
 from maskwatch.cameras.base import Camera
 from maskwatch.capture import Capture
 from maskwatch.config import Settings
-from maskwatch.daemon import CAMERA_JOIN_SECONDS, GIVE_UP_SECONDS, STUCK_GRACE_SECONDS, TICK_SECONDS
+from maskwatch.daemon import CAMERA_JOIN_SECONDS, TICK_SECONDS
 from maskwatch.door import Eyes
 from maskwatch.errors import CameraError, MaskwatchError
 from maskwatch.mailbox import Ended, Item, Lost
@@ -140,11 +140,10 @@ class Preview:
         return self._explain(fault) or fault
 
     def _look_after(self) -> None:
-        stuck_s = self._capture.stuck_s()
-        if stuck_s >= self._settings.camera.timeout_seconds + STUCK_GRACE_SECONDS:
+        if self._capture.hangs():
             fault = f"the camera hangs inside its driver: {self._settings.camera.source}"
             self._lose(fault)
-            if stuck_s >= GIVE_UP_SECONDS:
+            if self._capture.hangs_for_good():
                 raise CameraError(f"{fault}; start the preview again; if that does not help, restart the Pi")
 
 
