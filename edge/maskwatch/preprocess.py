@@ -44,7 +44,7 @@ class Letterbox:
 def resize(image: Image, height_px: int, width_px: int) -> Image:
     """Resize to exactly height×width: halved as often as that shrinks far enough, then bilinear.
 
-    Halving averages pairs (no aliasing), five times faster than INTER_AREA by any other factor. An odd last row or
+    Halving averages pairs (no aliasing), several times faster than INTER_AREA by any other factor. An odd last row or
     column is left out, which moves what lies next to it by less than one pixel of the result.
     """
     while image.shape[0] >= 2 * height_px or image.shape[1] >= 2 * width_px:
