@@ -26,8 +26,8 @@ LOAD_PATIENCE_S = 1.0
 """What loading a model waits for a frame that is being decoded, so that no runtime's chatter reaches the user."""
 
 RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
-"""Modules that offer `Interpreter`, best first. tflite-runtime 2.14 leaves int8 models to other kernels than XNNPACK, on
-arm64 as on x86-64, so it is refused for them."""
+"""Modules that offer `Interpreter`, best first. tflite-runtime 2.14 leaves int8 models to other kernels than XNNPACK,
+on arm64 as on x86-64, so it is refused for them."""
 
 _DELEGATE = "DELEGATE"
 
