@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +18,7 @@ from maskwatch.golden import make_golden
 from maskwatch.interpreter import TFLiteNetwork
 from maskwatch.manifest import ClassifierSpec, FinderSpec, Manifest, utc_text
 from maskwatch.pipeline import Pipeline
+from maskwatch_train import calibration
 from maskwatch_train.evaluate import Progress, evaluate_pipeline
 from maskwatch_train.index import DETECTION, Sample
 from maskwatch_train.keras_network import WHOLE_PICTURE_CNN, classifier_spec, finder_spec, keras_pipeline
@@ -27,14 +26,12 @@ from maskwatch_train.report import summary
 from maskwatch_train.runs import FINDER, TrainedNetwork, code_identity, load_network
 from maskwatch_train.split import Split, data_identity
 
-from maskwatch_convert import calibration
 from maskwatch_convert.model_card import model_card
 from maskwatch_convert.operating_point import mask_threshold, score_threshold
 from maskwatch_convert.pack import write_bundle
 from maskwatch_convert.parity import Parity, compare
 from maskwatch_convert.quantise import quantise
 from maskwatch_convert.second_look import fit_weights, gather, worth_a_look
-from maskwatch_convert.serving import serving_classifier, serving_finder
 from maskwatch_convert.temperature import classifier_temperature
 
 logger = logging.getLogger(__name__)
@@ -52,12 +49,11 @@ class Converted:
 
 @dataclass(frozen=True, slots=True)
 class _Quantised:
-    """The int8 files with their specs, and what they were calibrated on."""
+    """The int8 files with their specs."""
 
     files: dict[str, bytes]
     finder: FinderSpec | None
     classifier: ClassifierSpec
-    calibrated_on: tuple[str, ...]
 
     def pipeline(self) -> Pipeline:
         finder = None if self.finder is None else FaceFinder(TFLiteNetwork(self.files[self.finder.file]), self.finder)
@@ -80,7 +76,7 @@ def convert_run(
 
     Raises:
         DataError: the run folder holds no finished networks, or the data no labelled pictures to measure them on.
-        FindingError: a network is not wholly int8, or int8 is farther from float than the gate allows.
+        FindingError: a network is not wholly int8, or farther from what was trained than the gate allows.
     """
     for part, samples in (("validation", split.validation), ("test", split.test)):
         if all(sample.label is None for sample in samples):
@@ -88,17 +84,24 @@ def convert_run(
     finder = None if architecture == WHOLE_PICTURE_CNN else load_network(run_folder / FINDER)
     classifier = load_network(run_folder / architecture)
     quantised = _quantise(finder, classifier, split.train, seed)
-    as_float = functools.partial(keras_pipeline, finder, classifier)
+    as_trained = functools.partial(keras_pipeline, finder, classifier)
 
-    # On the float networks, so that the gate below measures int8 at figures that were not fitted to it.
-    quantised = _at_operating_point(quantised, as_float, split.validation, progress)
+    # In float arithmetic, so that the gate below measures int8 at figures that were not fitted to it.
+    quantised = _at_operating_point(quantised, as_trained, split.validation, progress)
     specs = (quantised.finder, quantised.classifier)
-    reference = evaluate_pipeline(as_float(*specs), split.validation, progress("float on validation"))
+    trained = evaluate_pipeline(as_trained(*specs), split.validation, progress("as trained, on validation"))
+    as_float = None
+    if finder is not None:
+        before = (
+            load_network(run_folder / FINDER, as_float=True),
+            load_network(run_folder / architecture, as_float=True),
+        )
+        as_float = evaluate_pipeline(keras_pipeline(*before, *specs), split.validation, progress("float on validation"))
     validation = evaluate_pipeline(quantised.pipeline(), split.validation, progress("int8 on validation"))
-    parity = compare(reference, validation)
+    parity = compare(trained, validation, before=as_float)
     if parity.faults:
         logger.warning("%s", parity.text())
-        raise FindingError(f"int8 strays from float: {'; '.join(parity.faults)}")
+        raise FindingError(f"int8 is not what was trained: {'; '.join(parity.faults)}")
 
     test = evaluate_pipeline(quantised.pipeline(), split.test, progress("int8 on test"))
     manifest = Manifest(
@@ -109,7 +112,7 @@ def convert_run(
         classifier=quantised.classifier,
         members={},
         report=summary(test),
-        training=_training(finder, classifier, split, quantised, parity, seed),
+        training=_training(finder, classifier, split, parity, seed),
         reference_histograms=validation.histograms,
         golden=tuple(
             vector
@@ -126,19 +129,14 @@ def convert_run(
 def _quantise(
     finder: TrainedNetwork | None, classifier: TrainedNetwork, train: tuple[Sample, ...], seed: int
 ) -> _Quantised:
-    files, found, calibrated_on = {}, None, []
-    if finder is not None:
-        spec = finder_spec(finder)
-        scenes = calibration.finder_pictures(train, seed)
-        files[spec.file] = quantise(serving_finder(finder, spec), lambda: calibration.finder_batches(scenes, spec))
-        calibrated_on += [sample.name for sample in scenes]
-        found = spec
-    crop_spec = classifier_spec(classifier)
-    crops = calibration.classifier_pictures(train, seed, faces=finder is not None)
-    network = serving_classifier(classifier)
-    files[crop_spec.file] = quantise(network, lambda: calibration.classifier_batches(crops, crop_spec))
-    calibrated_on += [sample.name for sample, _ in crops]
-    return _Quantised(files, found, crop_spec, tuple(calibrated_on))
+    judged = classifier_spec(classifier)
+    if finder is None:  # the original method's CNN has no int8 form
+        pictures = calibration.classifier_pictures(train, seed, faces=False)
+        batches = functools.partial(calibration.classifier_batches, pictures, judged.size_px, judged.margin_ratio)
+        return _Quantised({judged.file: quantise(classifier.network, batches)}, None, judged)
+    found = finder_spec(finder)
+    files = {found.file: quantise(finder.network), judged.file: quantise(classifier.network)}
+    return _Quantised(files, found, judged)
 
 
 def _at_operating_point(
@@ -176,7 +174,6 @@ def _training(
     finder: TrainedNetwork | None,
     classifier: TrainedNetwork,
     split: Split,
-    quantised: _Quantised,
     parity: Parity,
     seed: int,
 ) -> dict[str, Any]:
@@ -186,10 +183,6 @@ def _training(
         "classifier": classifier.identity,
         "seed": seed,
         "split": {part: data_identity(getattr(split, part)) for part in ("train", "validation", "test")},
-        "calibration": {
-            "pictures": len(quantised.calibrated_on),
-            "sha256": hashlib.sha256(json.dumps(quantised.calibrated_on).encode()).hexdigest(),
-        },
         "parity": parity.plain(),
         "code": code_identity(),
     }

@@ -1,4 +1,8 @@
-"""What was lost in quantising, measured through the pipeline that serves: a table of float against int8, and a gate."""
+"""What was lost on the way to int8, measured through the pipeline that serves: a table, and a gate.
+
+Two ways lead astray. The file may not be what was trained: whether it answers better or worse by that, nobody knows
+what it does. Or what was trained, with all its rounding, is worse than the float network that it began as.
+"""
 
 from __future__ import annotations
 
@@ -28,28 +32,40 @@ FACE_PRECISION = f"ap50_face_min_height_{SMALLEST_FACE_PX}_px"
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure of both pipelines, 0 to 1; None where it is not defined. `key` is for tools, `words` for people."""
+    """One figure of all pipelines, 0 to 1; None where it is not defined. `key` is for tools, `words` for people.
+
+    `as_trained` is in float arithmetic, with the rounding of a network in int8 form; `as_float` is before it took that
+    form, None where it never did.
+    """
 
     key: str
     words: str
     as_float: float | None
+    as_trained: float | None
     as_int8: float | None
 
     @property
     def change(self) -> float | None:
-        """What int8 has more than float, to nine decimals: 0.983 − 0.98 is not quite 0.003 in binary."""
-        if self.as_float is None or self.as_int8 is None:
-            return None
-        return round(self.as_int8 - self.as_float, 9)
+        """What int8 has more than what was trained."""
+        return _difference(self.as_int8, self.as_trained)
+
+    @property
+    def gain(self) -> float | None:
+        """What int8 has more than the float network."""
+        return _difference(self.as_int8, self.as_float)
 
     def strays(self, most: float) -> bool:
-        """Whether both pipelines have the figure and it differs by more than this, in either direction."""
+        """Whether int8 differs from what was trained by more than this, in either direction."""
         return self.change is not None and abs(self.change) > most
+
+    def loses(self, most: float) -> bool:
+        """Whether int8 is worse than the float network by more than this."""
+        return self.gain is not None and self.gain < -most
 
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """Float against int8 on one split."""
+    """Float, as trained, and int8 on one split."""
 
     figures: tuple[Figure, ...]
 
@@ -57,39 +73,48 @@ class Parity:
     def faults(self) -> tuple[str, ...]:
         """A clause for each figure that strays farther than its gate allows; none where the bundle may be packed."""
         gates = {ACCURACY: MOST_ACCURACY_LOST, FACE_PRECISION: MOST_PRECISION_LOST}
-        return tuple(
-            f"{figure.words} {_share(figure.as_float)} in float and {_share(figure.as_int8)} in int8, "
-            f"more than {100 * gates[figure.key]:g} points apart"
-            for figure in self.figures
-            if figure.key in gates and figure.strays(gates[figure.key])
-        )
+        found = []
+        for figure in self.figures:
+            most = gates.get(figure.key, math.inf)
+            points = f"more than {100 * most:g} points"
+            int8 = f"{_share(figure.as_int8)} in int8"
+            if figure.strays(most):
+                found.append(f"{figure.words} {_share(figure.as_trained)} as trained and {int8}, {points} apart")
+            if figure.loses(most):
+                found.append(f"{figure.words} {_share(figure.as_float)} in float and {int8}, {points} lost")
+        return tuple(found)
 
     def text(self) -> str:
-        """For people: a table that marks what strays by more than NOTABLE."""
-        rows = [["int8 against float", "float", "int8", "points", ""]]
+        """For people: a table that marks what strays from what was trained by more than NOTABLE."""
+        rows = [["", "float", "as trained", "int8", "points", ""]]
         for figure in self.figures:
             points = "–" if figure.change is None else f"{100 * figure.change:+.2f}"
             mark = "strays" if figure.strays(NOTABLE) else ""
-            rows.append([figure.words, _share(figure.as_float), _share(figure.as_int8), points, mark])
+            values = map(_share, (figure.as_float, figure.as_trained, figure.as_int8))
+            rows.append([figure.words, *values, points, mark])
         return "\n".join(table(rows))
 
     def plain(self) -> dict[str, dict[str, float | None]]:
-        """As plain JSON for a manifest: `float` and `int8` by each figure's key."""
-        return {figure.key: {"float": figure.as_float, "int8": figure.as_int8} for figure in self.figures}
+        """As plain JSON for a manifest: `float`, `as_trained` and `int8` by each figure's key."""
+        return {
+            figure.key: {"float": figure.as_float, "as_trained": figure.as_trained, "int8": figure.as_int8}
+            for figure in self.figures
+        }
 
 
-def compare(reference: Evaluation, quantised: Evaluation) -> Parity:
-    """Set two evaluations of the same samples side by side.
+def compare(trained: Evaluation, quantised: Evaluation, *, before: Evaluation | None = None) -> Parity:
+    """Set evaluations of the same samples side by side; `before` is of the network before it took its int8 form.
 
     Raises:
         ValueError: the samples held no labelled picture.
     """
-    if reference.classification is None or quantised.classification is None:
+    if trained.classification is None or quantised.classification is None:
         raise ValueError("parity needs labelled pictures")
+    floats = {} if before is None else {key: value for key, _, value in _figures(before)}
     return Parity(
         tuple(
-            Figure(key, words, _defined(as_float), _defined(as_int8))
-            for (key, words, as_float), (_, _, as_int8) in zip(_figures(reference), _figures(quantised), strict=True)
+            Figure(key, words, _defined(floats.get(key, math.nan)), _defined(as_trained), _defined(as_int8))
+            for (key, words, as_trained), (_, _, as_int8) in zip(_figures(trained), _figures(quantised), strict=True)
         )
     )
 
@@ -107,6 +132,11 @@ def _figures(evaluation: Evaluation) -> Iterator[tuple[str, str, float]]:
             band, words = (f"min_height_{height_px}_px", f"≥ {height_px} px") if height_px else ("all", "all")
             value = math.nan if detection is None else detection[target][height_px].value
             yield f"ap50_{target}_{band}", f"AP50 {target}, {words}", value
+
+
+def _difference(one: float | None, other: float | None) -> float | None:
+    """To nine decimals: 0.983 − 0.98 is not quite 0.003 in binary."""
+    return None if one is None or other is None else round(one - other, 9)
 
 
 def _defined(value: float) -> float | None:

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from maskwatch.errors import FindingError
 from maskwatch.interpreter import load_runtime
-
-from maskwatch_convert.calibration import Batch
+from maskwatch_train.calibration import Batch
 
 if TYPE_CHECKING:
     import keras
 
 
-def quantise(network: keras.Model, batches: Callable[[], Iterable[Batch]]) -> bytes:
-    """Quantise a network whose input size is fixed; the batches (1×H×W×3, 0 to 255) set the scales.
+def quantise(network: keras.Model, batches: Callable[[], Iterable[Batch]] | None = None) -> bytes:
+    """Quantise a network whose input size is fixed.
+
+    A network in int8 form (see `maskwatch_train.forms`) brings its scales along; for any other the batches (1×H×W×3,
+    0 to 255) set them.
 
     Raises:
         FindingError: the result is not wholly int8, or needs more than built-in operators.
@@ -32,8 +34,9 @@ def quantise(network: keras.Model, batches: Callable[[], Iterable[Batch]]) -> by
         network.export(folder, format="tf_saved_model", verbose=False, input_signature=_one_picture(network))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: ([batch] for batch in batches())
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        if batches is not None:
+            converter.representative_dataset = lambda: ([batch] for batch in batches())
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.int8
         converter.inference_output_type = tf.int8
         try:

@@ -14,20 +14,20 @@ from maskwatch.errors import DataError
 from maskwatch.finder import FaceFinder
 from maskwatch.interpreter import PictureModel, TFLiteNetwork
 from maskwatch.manifest import ClassifierSpec, FinderSpec
-from maskwatch.types import Box
+from maskwatch_train import calibration
 from maskwatch_train.fit_classifier import fit_classifier
 from maskwatch_train.fit_finder import fit_finder
-from maskwatch_train.index import DETECTION, Sample
+from maskwatch_train.index import DETECTION
+from maskwatch_train.int8_form import int8_finder, int8_masknet
 from maskwatch_train.keras_network import classifier_spec, finder_spec
 from maskwatch_train.recipes import ClassifierRecipe, FinderRecipe
 from maskwatch_train.runs import NETWORK_FILE, TrainedNetwork, code_identity, load_network, save_network
 from maskwatch_train.split import Split, data_identity
 
-from maskwatch_convert import calibration, tune_measure
+from maskwatch_convert import tune_measure
 from maskwatch_convert.candidates import Candidate, training_name
 from maskwatch_convert.knee import knee
 from maskwatch_convert.quantise import quantise
-from maskwatch_convert.serving import serving_classifier, serving_finder
 from maskwatch_convert.tune_measure import Figures
 
 NamedProgress = Callable[[str], Callable[..., Iterable[Any]]]
@@ -95,7 +95,10 @@ class Tuner:
         commits = []
         for candidate, trained in self._trained("finder", candidates):
             spec = replace(finder_spec(trained), height_px=candidate.height_px, width_px=candidate.width_px)
-            made.append((_int8_finder(trained, spec, pictures), spec))
+            recipe = trained.recipe
+            size_px = spec.height_px, spec.width_px
+            form = int8_finder(trained.network, recipe["widths"], recipe["neck"], *size_px, pictures)
+            made.append((quantise(form), spec))
             commits.append(trained.identity["code"]["commit"])
         finders = [FaceFinder(TFLiteNetwork(model), spec) for model, spec in made]
         figures = tune_measure.finder_figures(finders, scenes, self.progress("measure finders"))
@@ -118,7 +121,9 @@ class Tuner:
         commits = []
         for _, trained in self._trained("classifier", candidates):
             spec = classifier_spec(trained)
-            made.append((_int8_classifier(trained, spec, pictures), spec))
+            widths = trained.recipe["widths"]
+            form = int8_masknet(trained.network, spec.size_px, widths, spec.margin_ratio, pictures)
+            made.append((quantise(form), spec))
             commits.append(trained.identity["code"]["commit"])
         classifiers = [MaskClassifier(TFLiteNetwork(model), spec) for model, spec in made]
         figures = tune_measure.classifier_figures(classifiers, faces, self.progress("measure classifiers"))
@@ -164,13 +169,3 @@ class Tuner:
         times = tune_measure.time_in_turns([PictureModel(model) for model in models])
         costs = map(tune_measure.cost, models)
         return tuple(map(Measured, candidates, commits, figures, times, costs))
-
-
-def _int8_finder(trained: TrainedNetwork, spec: FinderSpec, pictures: Sequence[Sample]) -> bytes:
-    return quantise(serving_finder(trained, spec), lambda: calibration.finder_batches(pictures, spec))
-
-
-def _int8_classifier(
-    trained: TrainedNetwork, spec: ClassifierSpec, pictures: Sequence[tuple[Sample, Box | None]]
-) -> bytes:
-    return quantise(serving_classifier(trained), lambda: calibration.classifier_batches(pictures, spec))

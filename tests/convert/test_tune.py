@@ -24,6 +24,7 @@ from maskwatch_convert.candidates import classifier_candidates, finder_candidate
 from maskwatch_convert.quantise import quantise
 from maskwatch_convert.tune_report import COMPARED, TuneReport
 from maskwatch_train import networks, recipes
+from maskwatch_train.forms import FloatForm
 from maskwatch_train.index import read_data
 from maskwatch_train.report import ReportContext
 
@@ -217,32 +218,37 @@ def test_candidates_of_different_code_are_told(commit, told):
 
 @pytest.fixture(scope="module", autouse=True)
 def tiny_networks(tmp_path_factory):
-    """One convolution a stride, a handful of sizes: quick to trace and to convert."""
+    """One convolution, a handful of sizes: quick to trace and to convert."""
     layers = keras.layers
 
-    def finder(height_px=None, width_px=None, widths=(), neck=0, *, serving=False):
-        assert not serving or (height_px, width_px) != (None, None)
+    def stem(picture, filters, size_px, form):
+        x = form.normalised(form.patches(picture, filters, size_px, "stem_conv"), "stem_norm")
+        return form.rounded(layers.ReLU(name="stem_relu")(x), "stem_relu")
+
+    def finder(height_px=None, width_px=None, widths=(), neck=0, form=None):
+        form = form or FloatForm()
         picture = keras.Input((height_px, width_px, 3))
-        x = layers.Rescaling(1 / 127.5, -1)(picture)
+        x = stem(picture, widths[0] + neck, networks.FINDER_STRIDES[0], form)
         scores, boxes = [], []
         for stride in networks.FINDER_STRIDES:
-            features = layers.Conv2D(widths[0] + neck, stride, strides=stride, activation="relu")(x)
-            scores.append(layers.Reshape((-1, 1))(layers.Conv2D(1, 1)(features)))
-            boxes.append(layers.Reshape((-1, 4))(layers.Conv2D(4, 1)(features)))
-        join = layers.Concatenate(axis=1)
-        return keras.Model(picture, {"scores": join(scores), "boxes": join(boxes)})
+            score = form.rounded(form.head(x, 1, 0.0, f"score{stride}"), "scores")
+            box = form.rounded(form.head(x, 4, 0.0, f"box{stride}"), "boxes")
+            scores.append(layers.Reshape((-1, 1))(score))
+            boxes.append(layers.Reshape((-1, 4))(box))
+            x = layers.MaxPooling2D()(x)
+        join = {name: layers.Concatenate(axis=1, name=name) for name in ("scores", "boxes")}
+        return keras.Model(picture, {"scores": join["scores"](scores), "boxes": join["boxes"](boxes)})
 
-    def masknet(size_px, widths, *, serving=False):
+    def masknet(size_px, widths, form=None):
+        form = form or FloatForm()
         picture = keras.Input((size_px, size_px, 3))
-        x = layers.Rescaling(1 / 127.5, -1)(picture)
-        x = layers.Conv2D(widths[0], 4, strides=4, activation="relu")(x)
-        return keras.Model(picture, layers.Dense(2)(layers.GlobalAveragePooling2D()(x)))
+        x = layers.GlobalAveragePooling2D(name="pool")(stem(picture, widths[0], 4, form))
+        return keras.Model(picture, form.dense(form.rounded(x, "pool"), 2, "logits"))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(networks, "finder", finder)
         patch.setattr(networks, "masknet", masknet)
-        patch.setattr(networks, "serving_weights", lambda trained: trained.get_weights())
         yield
 
 
@@ -251,9 +257,9 @@ def few_sizes(monkeypatch):
     """Two widths and two sizes of the finder, two widths of the classifier; each converted once in a test."""
     made = {}
 
-    def quantise_once(network, batches):
+    def quantise_once(network):
         key = network.input_shape, network.count_params()
-        made[key] = made.get(key) or quantise(network, batches)
+        made[key] = made.get(key) or quantise(network)
         return made[key]
 
     monkeypatch.setattr(tune, "quantise", quantise_once)

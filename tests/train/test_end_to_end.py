@@ -62,8 +62,9 @@ def small_recipes(tmp_path_factory):
     """Inputs of 48 px and no door camera: drawn faces are learnt in some 300 steps."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        stages = (recipes.Stage(96, 128, batch_size=8, epochs=1, learning_rate=8e-3),)
-        patch.setattr(recipes, "FinderRecipe", functools.partial(recipes.FinderRecipe, stages=stages))
+        stage = recipes.Stage(96, 128, batch_size=8, epochs=1, learning_rate=8e-3)
+        small = functools.partial(recipes.FinderRecipe, stages=(stage,), int8=replace(stage, learning_rate=2e-4))
+        patch.setattr(recipes, "FinderRecipe", small)
         small = {
             name: replace(recipe, size_px=SIDE_PX, batch_size=32, learning_rate=rate)
             for (name, recipe), rate in zip(recipes.CLASSIFIERS.items(), (0.02, 0.001), strict=True)
@@ -83,7 +84,7 @@ def workshop(small_recipes, tmp_path_factory) -> Workshop:
     made = Workshop(root / "data", root / "run", root / "bundles" / "masknet-0.1.0.maskwatch")
     write_classification_set(made.data / "face-mask-dataset", 300, 1, faces_csv=True)
     write_detection_set(made.data / "face-mask-detection", 24, 2)
-    assert main(["train", "finder", *made.places, "--epochs", "3", "--samples", "256"]) == 0
+    assert main(["train", "finder", *made.places, "--epochs", "3", "--samples", "512"]) == 0
     assert main(["train", "classifier", *made.places, *LENGTH]) == 0
     baseline = ["--architecture", "baseline_cnn", "--epochs", "2", "--samples", "320"]
     assert main(["train", "classifier", *made.places, *baseline]) == 0
@@ -169,18 +170,20 @@ def test_int8_that_strays_from_float_gives_no_bundle(workshop, tmp_path, monkeyp
     """The gate, through the verb: a quantised network that says the opposite of the float one."""
     quantise = convert.quantise
 
-    def reversed_if_classifier(network: keras.Model, batches):
+    def reversed_if_classifier(network: keras.Model):
         if network.name != "masknet":
             return open_bundle(workshop.bundle).member("finder.tflite")
-        weights = network.get_weights()  # of the form that serves, a copy
-        network.set_weights([*weights[:-2], -weights[-2], -weights[-1]])  # the logit's, which come last
-        return quantise(network, batches)
+        reversed_network = keras.models.clone_model(network)
+        reversed_network.set_weights(network.get_weights())
+        logits = reversed_network.get_layer("logits")
+        logits.set_weights([-weights for weights in logits.get_weights()])
+        return quantise(reversed_network)
 
     monkeypatch.setattr(convert, "quantise", reversed_if_classifier)
     assert main(["convert", *workshop.places, "--out", str(tmp_path)]) == 1
     answer = capsys.readouterr()
     assert answer.out == ""
-    assert "strays from float" in answer.err.splitlines()[-1]
+    assert "int8 is not what was trained" in answer.err.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
 
 

@@ -178,6 +178,7 @@ def shop(data, tmp_path, monkeypatch, tiny_finder):
         return main(["train", "classifier", "--data", str(data), "--run", str(run), *words])
 
     monkeypatch.setattr(fit_classifier_module, "fit_classifier", fit)
+    monkeypatch.setattr(fit_classifier_module, "fine_tune_classifier", lambda network, *_, **__: network)
     return SimpleNamespace(run=run, fits=fits, breaks=breaks, save_finder=save_finder, train=train)
 
 

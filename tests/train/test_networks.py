@@ -87,51 +87,6 @@ def test_pixels_are_scaled_inside_the_network(name):
     assert np.asarray(scaled).ravel() == pytest.approx([low, (low + 1) / 2, 1])
 
 
-def shaken(network):
-    """The network with normalisation that does something: as built it is the identity."""
-    rng = np.random.default_rng(7)
-    for weight in network.weights:
-        if "norm" in weight.path:
-            weight.assign(rng.uniform(0.5, 1.5, weight.shape))
-    return network
-
-
-def served(network, build, *size):
-    form = build(*size, serving=True)
-    form.set_weights(networks.serving_weights(network))
-    return form
-
-
-def test_masknet_serves_what_it_learnt_without_a_scaling_layer():
-    trained = shaken(networks.masknet(64))
-    form = served(trained, networks.masknet, 64)
-    batch = noise(3, 64, 64, 3)
-    assert np.asarray(run(trained, batch)).std() > 1e-6
-    assert np.allclose(run(form, batch), run(trained, batch), rtol=1e-3, atol=1e-5)
-    assert "scale_pixels" not in {layer.name for layer in form.layers}
-
-
-def test_finder_serves_what_it_learnt_within_the_bounds():
-    trained = shaken(networks.finder())
-    batch = noise(1, 64, 96, 3)
-    plain, bounded = run(trained, batch), run(served(trained, networks.finder, 64, 96), batch)
-    scores = np.maximum(plain["scores"], networks.LOWEST_LOGIT)
-    boxes = np.clip(plain["boxes"], networks.LOWEST_LOG_DISTANCE, networks.HIGHEST_LOG_DISTANCE)
-    assert np.allclose(bounded["scores"], scores, atol=1e-4)
-    assert np.allclose(bounded["boxes"], boxes, atol=1e-4)
-
-
-def test_bounds_cut_off_what_runs_far_out():
-    trained = networks.finder()
-    for layer in trained.layers:
-        if layer.name.startswith(("score8", "box8")) and layer.weights:
-            kernel, bias = layer.get_weights()
-            layer.set_weights([kernel, np.full_like(bias, -40.0 if layer.name == "score8" else 40.0)])
-    outputs = run(served(trained, networks.finder, 64, 96), np.zeros((1, 64, 96, 3), np.uint8))
-    assert np.min(outputs["scores"]) == pytest.approx(networks.LOWEST_LOGIT)
-    assert np.max(outputs["boxes"]) == pytest.approx(networks.HIGHEST_LOG_DISTANCE)
-
-
 def test_normalisation_learns_as_keras_own_does():
     """Fused or spelt out: the same outputs, gradients and (but for the unbiased variance) moving statistics."""
     rng = np.random.default_rng(3)

@@ -24,7 +24,7 @@ WHOLE_PICTURE_CNN = "baseline_cnn"
 
 
 class KerasNetwork:
-    """Float reference of a network; see `maskwatch.interpreter.Network`."""
+    """A network in float arithmetic; see `maskwatch.interpreter.Network`."""
 
     def __init__(self, model: keras.Model) -> None:
         model.compile(jit_compile=False)  # as a compiled graph, not layer by layer; XLA would compile each batch size
@@ -73,7 +73,7 @@ def classifier_spec(trained: TrainedNetwork) -> ClassifierSpec:
 def keras_pipeline(
     finder: TrainedNetwork | None, classifier: TrainedNetwork, found: FinderSpec | None, judged: ClassifierSpec
 ) -> Pipeline:
-    """The float pipeline of trained networks, at the thresholds of these specs."""
+    """The pipeline of trained networks in float arithmetic, at the thresholds of these specs."""
     face_finder = None
     if finder is not None and found is not None:
         face_finder = FaceFinder(KerasNetwork(finder.network), found)
@@ -86,7 +86,7 @@ def load_keras_pipeline(run_folder: Path, architecture: str = "masknet") -> Pipe
     Raises:
         DataError: the folder holds no finished networks.
     """
-    finder = None if architecture == WHOLE_PICTURE_CNN else load_network(run_folder / FINDER)
-    classifier = load_network(run_folder / architecture)
+    finder = None if architecture == WHOLE_PICTURE_CNN else load_network(run_folder / FINDER, as_float=True)
+    classifier = load_network(run_folder / architecture, as_float=True)
     found = None if finder is None else finder_spec(finder)
     return keras_pipeline(finder, classifier, found, classifier_spec(classifier))

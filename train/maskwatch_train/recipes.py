@@ -42,7 +42,7 @@ class FinderRecipe:
     """How the face finder is trained: small scenes first, where an epoch is cheap, then the size that serves.
 
     Backgrounds without faces come along, most of all at the end: sleeves, badges and ceilings are what a finder takes
-    for faces.
+    for faces. `int8` is the fine-tuning with rounded weights and activations that comes last.
     """
 
     widths: tuple[int, ...] = (32, 64, 96, 128)
@@ -54,6 +54,7 @@ class FinderRecipe:
         Stage(320, 512, 16, epochs=10, learning_rate=8e-4, background_share=0.3),
     )
     weight_decay: float = 1e-3
+    int8: Stage = Stage(320, 512, 16, epochs=4, learning_rate=2e-4, background_share=0.3)
     most_faces: int = 48
     detection_share: float = 0.6
     scene: SceneRecipe = field(default_factory=SceneRecipe)
@@ -63,7 +64,8 @@ class FinderRecipe:
 class ClassifierRecipe:
     """How a mask classifier is trained. `whole_picture_share` 1 is the original method, which knows no faces.
 
-    `decoy_share` of the crops are what a finder took for faces, so that the classifier learns to say no.
+    `decoy_share` of the crops are what a finder took for faces, so that the classifier learns to say no. `int8_epochs`
+    with rounded weights and activations come last; 0: none, and the converter rounds.
     """
 
     architecture: str = "masknet"
@@ -74,6 +76,8 @@ class ClassifierRecipe:
     crops_per_epoch: int = 8192
     epochs: int = 60
     learning_rate: float = 3e-3
+    int8_epochs: int = 8
+    int8_learning_rate: float = 3e-4
     weight_decay: float = 1e-3
     label_smoothing: float = 0.02
     faces: bool = True
@@ -90,6 +94,7 @@ BASELINE = ClassifierRecipe(
     crops_per_epoch=4096,
     epochs=20,
     learning_rate=1e-3,
+    int8_epochs=0,
     weight_decay=0.0,
     label_smoothing=0.0,
     faces=False,

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 FINDER = "finder"
 NETWORK_FILE = "network.keras"
+FLOAT_FILE = "float.keras"
+"""The network before it was fine-tuned in int8 form, which NETWORK_FILE has then."""
+
 IDENTITY_FILE = "run.json"
 
 
@@ -58,9 +61,19 @@ def code_identity() -> dict[str, str]:
 
 
 def save_network(
-    folder: Path, network: keras.Model, recipe: Any, *, seed: int, data: dict[str, Any], code: dict[str, str]
+    folder: Path,
+    network: keras.Model,
+    recipe: Any,
+    *,
+    seed: int,
+    data: dict[str, Any],
+    code: dict[str, str],
+    as_float: keras.Model | None = None,
 ) -> None:
-    """Write a trained network and what it was trained from; `code` is the `code_identity` when training began."""
+    """Write a trained network and what it was trained from; `code` is the `code_identity` when training began.
+
+    `as_float` is the network that `network` is the fine-tuned int8 form of.
+    """
     import keras
 
     identity = {
@@ -69,6 +82,8 @@ def save_network(
         "data": data,
         "code": code | {"keras": keras.__version__, "backend": keras.backend.backend()},
     }
+    if as_float is not None:
+        as_float.save(folder / FLOAT_FILE)
     unfinished = folder / f"unfinished.{NETWORK_FILE}"
     network.save(unfinished)
     (folder / IDENTITY_FILE).write_text(json.dumps(identity, indent=1, sort_keys=True) + "\n")
@@ -94,8 +109,8 @@ def check_same_run(folder: Path, recipe: Any, *, seed: int, data: dict[str, Any]
         )
 
 
-def load_network(folder: Path) -> TrainedNetwork:
-    """Read a trained network.
+def load_network(folder: Path, *, as_float: bool = False) -> TrainedNetwork:
+    """Read a trained network, or what it was before it took its int8 form.
 
     Raises:
         DataError: nothing was trained there, or not to its end, or a file is damaged.
@@ -103,6 +118,8 @@ def load_network(folder: Path) -> TrainedNetwork:
     import keras
 
     path, identity = folder / NETWORK_FILE, folder / IDENTITY_FILE
+    if as_float and (folder / FLOAT_FILE).exists():
+        path = folder / FLOAT_FILE
     if not path.exists() or not identity.exists():
         verb = "finder" if folder.name == FINDER else "classifier"
         raise DataError(f"{folder} holds no finished network; run `maskwatch train {verb}` with --run {folder.parent}")
@@ -110,6 +127,6 @@ def load_network(folder: Path) -> TrainedNetwork:
         return TrainedNetwork(keras.saving.load_model(path, compile=False), json.loads(identity.read_text()))
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{folder} holds a damaged network: delete {NETWORK_FILE} and {IDENTITY_FILE} there and run "
+            f"{folder} holds a damaged network: delete {path.name} and {IDENTITY_FILE} there and run "
             "`maskwatch train` again"
         ) from error

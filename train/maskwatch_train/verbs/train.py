@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def _positive(text: str) -> int:
 
 
 def _train_finder(args: argparse.Namespace) -> None:
-    from maskwatch_train.fit_finder import fit_finder
+    from maskwatch_train.fit_finder import fine_tune_finder, fit_finder
     from maskwatch_train.index import DETECTION
     from maskwatch_train.recipes import FinderRecipe
     from maskwatch_train.runs import FINDER, check_same_run, code_identity, save_network
@@ -67,7 +68,8 @@ def _train_finder(args: argparse.Namespace) -> None:
     split = load_split(args.data, args.seed, default_cache(), args.faces)
     recipe = FinderRecipe()
     if args.epochs:
-        recipe = replace(recipe, stages=tuple(replace(stage, epochs=args.epochs) for stage in recipe.stages))
+        stages = tuple(replace(stage, epochs=args.epochs) for stage in recipe.stages)
+        recipe = replace(recipe, stages=stages, int8=replace(recipe.int8, epochs=args.epochs))
     if args.samples:
         recipe = replace(recipe, scenes_per_epoch=args.samples)
     scenes = [sample for sample in split.validation if sample.source == DETECTION]
@@ -75,8 +77,10 @@ def _train_finder(args: argparse.Namespace) -> None:
     data = {"train": data_identity(split.train)}
     check_same_run(folder, recipe, seed=args.seed, data=data)
     code = code_identity()  # now: the code may have moved on by the time training ends
-    network = fit_finder(split.train, scenes or split.validation, folder, recipe, seed=args.seed)
-    save_network(folder, network, recipe, seed=args.seed, data=data, code=code)
+    scenes = scenes or list(split.validation)
+    trained = fit_finder(split.train, scenes, folder, recipe, seed=args.seed)
+    network = fine_tune_finder(trained, split.train, scenes, folder, recipe, seed=args.seed)
+    save_network(folder, network, recipe, seed=args.seed, data=data, code=code, as_float=trained)
     print(f"the finder is in {folder}", file=sys.stderr)
 
 
@@ -85,7 +89,7 @@ def _train_classifier(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from maskwatch_train.decoys import kept_decoys
-    from maskwatch_train.fit_classifier import fit_classifier
+    from maskwatch_train.fit_classifier import fine_tune_classifier, fit_classifier
     from maskwatch_train.keras_network import KerasNetwork, finder_spec
     from maskwatch_train.recipes import CLASSIFIERS
     from maskwatch_train.runs import FINDER, check_same_run, code_identity, load_network, save_network
@@ -94,7 +98,7 @@ def _train_classifier(args: argparse.Namespace) -> None:
     split = load_split(args.data, args.seed, default_cache(), args.faces)
     recipe = CLASSIFIERS[args.architecture]
     if args.epochs:
-        recipe = replace(recipe, epochs=args.epochs)
+        recipe = replace(recipe, epochs=args.epochs, int8_epochs=min(args.epochs, recipe.int8_epochs))
     if args.samples:
         recipe = replace(recipe, crops_per_epoch=args.samples)
     folder = args.run_folder / args.architecture
@@ -112,9 +116,16 @@ def _train_classifier(args: argparse.Namespace) -> None:
         )  # fmt: skip
         if not decoys:
             print("the finder took nothing for a face: the classifier learns to see faces everywhere", file=sys.stderr)
-    network = fit_classifier(
-        split.train, split.validation, folder, args.run_folder / "tiles", recipe, seed=args.seed, decoys=decoys,
-        progress=lambda items, total: tqdm(items, total=total, desc="cut faces", file=sys.stderr),
-    )  # fmt: skip
-    save_network(folder, network, recipe, seed=args.seed, data=data, code=code)
+    place = (split.train, split.validation, folder, args.run_folder / "tiles", recipe)
+    network, as_float = fit_classifier(*place, seed=args.seed, progress=_cutting, decoys=decoys), None
+    if recipe.int8_epochs:
+        as_float = network
+        network = fine_tune_classifier(network, *place, seed=args.seed, progress=_cutting, decoys=decoys)
+    save_network(folder, network, recipe, seed=args.seed, data=data, code=code, as_float=as_float)
     print(f"the classifier {args.architecture} is in {folder}", file=sys.stderr)
+
+
+def _cutting(items: Iterable[int], total: int) -> Iterable[int]:
+    from tqdm import tqdm
+
+    return tqdm(items, total=total, desc="cut faces", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The pictures that an int8 network's scales are measured on: seeded, balanced over classes, through `preprocess`."""
+"""The pictures that an int8 network's ranges are measured on: seeded, balanced over classes, through `preprocess`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 from maskwatch.images import read_image
-from maskwatch.manifest import ClassifierSpec, FinderSpec
 from maskwatch.preprocess import crop_face, letterbox, whole_picture
 from maskwatch.types import Box
+
 from maskwatch_train.index import DETECTION, Sample
 
 Batch = npt.NDArray[np.float32]
@@ -50,21 +50,21 @@ def classifier_pictures(
     return tuple(chosen)
 
 
-def finder_batches(pictures: Sequence[Sample], spec: FinderSpec) -> Iterator[Batch]:
+def finder_batches(pictures: Sequence[Sample], height_px: int, width_px: int) -> Iterator[Batch]:
     """The finder's calibration inputs."""
     for sample in pictures:
-        picture, _ = letterbox(read_image(sample.path), spec.height_px, spec.width_px)
+        picture, _ = letterbox(read_image(sample.path), height_px, width_px)
         yield _full_range(picture)
 
 
-def classifier_batches(pictures: Sequence[tuple[Sample, Box | None]], spec: ClassifierSpec) -> Iterator[Batch]:
+def classifier_batches(
+    pictures: Sequence[tuple[Sample, Box | None]], size_px: int, margin_ratio: float
+) -> Iterator[Batch]:
     """The classifier's calibration inputs."""
     for sample, box in pictures:
         image = read_image(sample.path)
         yield _full_range(
-            whole_picture(image, spec.size_px)
-            if box is None
-            else crop_face(image, box, spec.size_px, spec.margin_ratio)
+            whole_picture(image, size_px) if box is None else crop_face(image, box, size_px, margin_ratio)
         )
 
 

@@ -10,16 +10,10 @@ import numpy as np
 import pytest
 from drawn import write_classification_set, write_detection_set
 from maskwatch.images import read_image
-from maskwatch.manifest import ClassifierSpec, FinderSpec
 from maskwatch.preprocess import crop_face, letterbox, whole_picture
 from maskwatch.types import Box
-from maskwatch_convert.calibration import classifier_batches, classifier_pictures, finder_batches, finder_pictures
+from maskwatch_train.calibration import classifier_batches, classifier_pictures, finder_batches, finder_pictures
 from maskwatch_train.index import CLASSIFICATION, DETECTION, LabelledBox, Sample, read_data
-
-FINDER = FinderSpec("finder.tflite", 64, 96, (8, 16, 32), 1.0, 0.4, 0.5)
-CLASSIFIER = ClassifierSpec(
-    "classifier.tflite", "masknet", 48, 0.25, ("without_mask", "with_mask"), "logit", 1.0, 0.5, True
-)
 
 
 def sample(name: str, source: str, label: int | None, *face_labels: int | None) -> Sample:
@@ -115,7 +109,7 @@ def check(batch, expected):
 
 
 def test_finder_inputs_are_letterboxed_as_at_the_door(samples):
-    batches = list(finder_batches(samples, FINDER))
+    batches = list(finder_batches(samples, 64, 96))
     assert len(batches) == 6
     for each, batch in zip(samples, batches, strict=True):
         check(batch, letterbox(read_image(each.path), 64, 96)[0])
@@ -124,7 +118,7 @@ def test_finder_inputs_are_letterboxed_as_at_the_door(samples):
 def test_classifier_inputs_are_cut_as_at_the_door(samples):
     portrait = samples[0]
     box = portrait.boxes[0].box
-    face, whole = classifier_batches([(portrait, box), (portrait, None)], CLASSIFIER)
+    face, whole = classifier_batches([(portrait, box), (portrait, None)], 48, 0.25)
     image = read_image(portrait.path)
     check(face, crop_face(image, box, 48, 0.25))
     check(whole, whole_picture(image, 48))
