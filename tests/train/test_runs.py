@@ -41,6 +41,19 @@ def test_a_network_comes_back_with_its_identity(tmp_path, network):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["network.keras", "run.json"]
 
 
+def test_the_float_network_stays_beside_its_int8_form(tmp_path, network):
+    """Without one of its own a network is its float form: the original method's never takes another."""
+    form = keras.models.clone_model(network)
+    save_network(tmp_path, form, FinderRecipe(), seed=1, data={}, code=code_identity(), as_float=network)
+    batch = np.full((1, 8, 8, 3), 99, np.float32)
+    for kept, expected in ((load_network(tmp_path), form), (load_network(tmp_path, as_float=True), network)):
+        assert np.array_equal(kept.network(batch)["boxes"], expected(batch)["boxes"])
+    (tmp_path / "alone").mkdir()
+    save_network(tmp_path / "alone", network, BASELINE, seed=1, data={}, code=code_identity())
+    alone = load_network(tmp_path / "alone", as_float=True)
+    assert np.array_equal(alone.network(batch)["boxes"], network(batch)["boxes"])
+
+
 def test_nothing_trained_names_the_command(tmp_path):
     with pytest.raises(DataError, match=f"maskwatch train.*--run {tmp_path}"):
         load_network(tmp_path / "masknet")
