@@ -60,6 +60,10 @@ class BundleError(OperatorError):
     """A model bundle that cannot be trusted or used."""
 
 
+class SignatureError(BundleError):
+    """A bundle that nobody signed whom this machine trusts."""
+
+
 class RuntimeMissingError(OperatorError):
     """No TFLite runtime, or one whose results are not bit-exact."""
 

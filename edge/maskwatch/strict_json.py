@@ -64,7 +64,10 @@ class Pattern:
 
 def shown(value: object) -> str:
     """A value for an error message: ASCII, on one line, cut at 60 characters."""
-    text = ascii(value)
+    try:
+        text = ascii(value)
+    except RecursionError:  # nested just less deeply than what the reader refuses
+        return "something nested too deeply"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
@@ -94,8 +97,11 @@ def read(kind: type[T], value: object, where: str = "") -> T:
 def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise SchemaError(f"{shown(next(name for name in names if names.count(name) > 1))}: given twice")
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise SchemaError(f"{shown(name)}: given twice")
+            seen.add(name)
     return result
 
 

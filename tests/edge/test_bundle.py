@@ -95,7 +95,7 @@ def test_a_sound_bundle_opens_with_all_its_members(tiny_bundle_path: Path) -> No
             "schema 2",
         ),
         (content("manifest.json", lambda data: data + b" " * 2**20), r"manifest\.json: more than 1048576 bytes"),
-        (lambda entries: [added(f"m{index}")(entries) for index in range(40)], "44 members, more than 32"),
+        (lambda entries: [added(f"m{index}")(entries) for index in range(40)], "more than 32 members"),
         (lambda entries: entries.clear(), r"there is no manifest\.json"),
     ],
 )

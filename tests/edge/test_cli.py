@@ -29,6 +29,7 @@ from maskwatch.errors import (
     MaskwatchError,
     OperatorError,
     RuntimeMissingError,
+    SignatureError,
     TryAgainError,
 )
 from maskwatch.verbs.plain import one_line
@@ -156,6 +157,7 @@ def test_a_verbs_code_is_the_commands(fake_verb: Callable[..., None], code: Exit
         (ImageError, 3),
         (IndicatorError, 3),
         (BundleError, 3),
+        (SignatureError, 3),
         (RuntimeMissingError, 3),
         (DataError, 3),
         (TryAgainError, 4),

@@ -7,12 +7,18 @@ from pathlib import Path
 
 import pytest
 from maskwatch import bundle as bundle_module
-from maskwatch import interpreter
-from maskwatch.errors import BundleError, ExitCode
+from maskwatch import interpreter, signature, verify
+from maskwatch.errors import BundleError, ExitCode, OperatorError, SignatureError
 from maskwatch.manifest import ClassifierSpec, GoldenVector, SecondLookSpec
 from maskwatch.verbs import bundle as verb
 from maskwatch_convert.pack import write_bundle
+from signing_keys import allow, make_key, needs_ssh_keygen
 from tiny_models import tiny_bundle, tiny_manifest, tiny_members
+
+
+@pytest.fixture(autouse=True)
+def _no_trust_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signature, "ALLOWED_SIGNERS", tmp_path / "absent" / "allowed_signers")
 
 
 def call(*words: str | Path) -> ExitCode:
@@ -84,9 +90,12 @@ def test_the_built_in_bundle_is_the_default(
     assert capsys.readouterr().out.startswith("tiny 1.2.3")
 
 
-def test_verify_runs_every_golden_vector(tiny_bundle_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_verify_runs_every_golden_vector(
+    tiny_bundle_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert call("verify", tiny_bundle_path) is ExitCode.DONE
     assert capsys.readouterr().out.splitlines() == [
+        f"not run signature: none; {tmp_path}/absent/allowed_signers is not there to ask for one",
         "ok      file: schema 1, 3 members, sizes and hashes match",
         "ok      classifier.tflite: input 16×16 px, the manifest says 16×16",
         "ok      classifier.tflite: golden vector one answered bit for bit",
@@ -125,8 +134,9 @@ def test_verify_without_a_runtime_says_what_it_left_out(
     assert call("verify", "--json", tiny_bundle_path) is ExitCode.DONE
     (line,) = capsys.readouterr().out.splitlines()
     answer = json.loads(line)
-    assert answer["path"] == str(tiny_bundle_path)
-    assert [(check["name"], check["ok"]) for check in answer["checks"]] == [("file", True), ("networks", None)]
+    assert (answer["path"], answer["signer"]) == (str(tiny_bundle_path), None)
+    checks = [(check["name"], check["ok"]) for check in answer["checks"]]
+    assert checks == [("signature", None), ("file", True), ("networks", None)]
 
 
 def test_a_damaged_bundle_is_an_error_the_operator_can_fix(tiny_bundle_path: Path) -> None:
@@ -134,3 +144,80 @@ def test_a_damaged_bundle_is_an_error_the_operator_can_fix(tiny_bundle_path: Pat
     with pytest.raises(BundleError, match=r"damaged, or not a bundle.*copy it again") as caught:
         call("verify", tiny_bundle_path)
     assert caught.value.exit_code is ExitCode.OPERATOR
+
+
+# Signatures
+
+
+@pytest.fixture
+def signed(tiny_bundle_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """An allowed_signers file with the key that signed the tiny bundle."""
+    key = make_key(tmp_path / "maria")
+    assert call("sign", "--key", key, tiny_bundle_path) is ExitCode.DONE
+    assert capsys.readouterr().out == f"{tiny_bundle_path}.sig\n"
+    return allow(tmp_path / "allowed_signers", "maria", key)
+
+
+@needs_ssh_keygen
+def test_verify_says_who_signed(signed: Path, tiny_bundle_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("verify", "--allowed-signers", signed, tiny_bundle_path) is ExitCode.DONE
+    assert capsys.readouterr().out.splitlines()[0] == "ok      signature: good, by maria"
+    assert call("verify", "--json", "--allowed-signers", signed, tiny_bundle_path) is ExitCode.DONE
+    assert json.loads(capsys.readouterr().out)["signer"] == "maria"
+    assert call("verify", tiny_bundle_path) is ExitCode.DONE
+    assert capsys.readouterr().out.startswith("not run signature: there, but not checked; ")
+
+
+@needs_ssh_keygen
+def test_verify_asks_for_a_signature_where_this_machine_does(
+    signed: Path, tiny_bundle_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signature, "ALLOWED_SIGNERS", signed)
+    assert call("verify", tiny_bundle_path) is ExitCode.DONE
+    Path(f"{tiny_bundle_path}.sig").unlink()
+    with pytest.raises(SignatureError, match=rf"^{tiny_bundle_path}: not signed, and {signed} asks for a signature"):
+        call("verify", tiny_bundle_path)
+
+
+@needs_ssh_keygen
+def test_networks_of_a_bundle_that_nobody_trusted_signed_are_not_run(
+    signed: Path, tiny_bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A valid signature, but of another bundle."""
+    other = tiny_bundle(tmp_path, version="1.2.4")
+    Path(f"{other}.sig").write_bytes(Path(f"{tiny_bundle_path}.sig").read_bytes())
+    monkeypatch.setattr(interpreter, "TFLiteNetwork", lambda *_: pytest.fail("a network was loaded"))
+    monkeypatch.setattr(verify, "TFLiteNetwork", lambda *_: pytest.fail("a network was loaded"))
+    with pytest.raises(SignatureError, match=r"tiny-1\.2\.4\.maskwatch: changed since it was signed, or that is"):
+        call("verify", "--allowed-signers", signed, other)
+
+
+@needs_ssh_keygen
+def test_verify_takes_the_revoked_keys_beside_or_those_that_are_named(
+    signed: Path, tiny_bundle_path: Path, tmp_path: Path
+) -> None:
+    revoked = tmp_path / "elsewhere"
+    revoked.write_bytes((tmp_path / "maria.pub").read_bytes())
+    words = ("verify", "--allowed-signers", signed, tiny_bundle_path)
+    with pytest.raises(SignatureError, match=f"a key that {revoked} revokes"):
+        call(*words, "--revoked-keys", revoked)
+    assert call(*words) is ExitCode.DONE
+    revoked.rename(tmp_path / "revoked_keys")
+    with pytest.raises(SignatureError, match=f"a key that {tmp_path}/revoked_keys revokes"):
+        call(*words)
+
+
+@pytest.mark.parametrize("option", ["--allowed-signers", "--revoked-keys"])
+def test_a_file_of_keys_that_is_named_must_be_there(option: str, tiny_bundle_path: Path, tmp_path: Path) -> None:
+    """A slip of the pen would otherwise mean that nothing is asked for."""
+    with pytest.raises(OperatorError, match="allowed_singers is not there: check the name"):
+        call("verify", option, tmp_path / "allowed_singers", tiny_bundle_path)
+
+
+def test_the_built_in_bundle_needs_no_signature(
+    tiny_bundle_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bundle_module, "default_bundle_path", lambda: tiny_bundle_path)
+    (tmp_path / "allowed_signers").touch()
+    assert call("verify", "--allowed-signers", tmp_path / "allowed_signers") is ExitCode.DONE
+    assert capsys.readouterr().out.startswith("not run signature: came with Maskwatch itself\n")

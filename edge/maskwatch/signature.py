@@ -1,0 +1,246 @@
+"""Who made a bundle: detached OpenSSH signatures, made and checked by the system's own `ssh-keygen -Y`.
+
+A signature lies beside its bundle, `NAME-VERSION.maskwatch.sig`, as ssh-keygen names it. Its formats (SSHSIG,
+allowed_signers, key revocation lists) are those of ssh-keygen(1).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from maskwatch.atomic import write_file
+from maskwatch.bundle import default_bundle_path, open_bundle, read_bundle, verify_bundle
+from maskwatch.errors import OperatorError, SignatureError
+from maskwatch.strict_json import shown
+
+NAMESPACE = "maskwatch-bundle"
+"""A signature made for anything else, a git commit or an e-mail, is none of a bundle."""
+
+SUFFIX = ".sig"
+
+ALLOWED_SIGNERS = Path("/etc/maskwatch/allowed_signers")
+REVOKED_KEYS = Path("/etc/maskwatch/revoked_keys")
+
+MAX_SIGNATURE_BYTES = 4096
+"""One of RSA with 8192 bits takes 3 kB, of Ed25519 a tenth of that; any pipe takes as much as this at once."""
+
+CHECK_S = 60.0
+SIGN_S = 300.0
+"""Somebody may have to type a passphrase, or to touch a token."""
+
+SSH_KEYGEN = "ssh-keygen"
+
+TIMESTAMP = "%Y%m%d%H%M%SZ"
+"""How ssh-keygen reads a moment in UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whose signatures count: an allowed_signers file, and a list of revoked keys where there is one."""
+
+    allowed_signers: Path = ALLOWED_SIGNERS
+    revoked_keys: Path = REVOKED_KEYS
+
+
+def trust_of(allowed_signers: Path | None, revoked_keys: Path | None = None) -> Trust:
+    """The trust that an operator names, or this machine's own; revoked keys lie beside, unless they are named too."""
+    allowed = ALLOWED_SIGNERS if allowed_signers is None else allowed_signers
+    return Trust(allowed, allowed.parent / REVOKED_KEYS.name if revoked_keys is None else revoked_keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What ssh-keygen said."""
+
+    done: bool
+    out: str
+    complaints: str
+
+
+def signature_path(bundle: Path) -> Path:
+    """Where a bundle's signature lies."""
+    return bundle.with_name(bundle.name + SUFFIX)
+
+
+def read_signature(bundle: Path) -> bytes | None:
+    """The signature beside a bundle; None where there is none. Raises SignatureError where it cannot be read."""
+    path = signature_path(bundle)
+    try:
+        with open(path, "rb", opener=_open_at_once) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise SignatureError(f"{path}: not a file")
+            return file.read(MAX_SIGNATURE_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SignatureError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def check_signature(data: bytes, signature: bytes | None, trust: Trust) -> str | None:
+    """The principal that signed a bundle's bytes; None where no allowed_signers file exists: nothing is asked for then.
+
+    Raises SignatureError for what is unsigned, tampered with, or signed for another purpose or by a key that is
+    unknown, revoked, expired or not valid yet; OperatorError where ssh-keygen is missing. The message does not say
+    where the bytes are from; the caller knows.
+    """
+    if not is_there(trust.allowed_signers):
+        return None
+    if signature is None:
+        raise SignatureError(
+            f"not signed, and {trust.allowed_signers} asks for a signature: make one with maskwatch bundle sign, "
+            f"and copy the file {SUFFIX} along"
+        )
+    if len(signature) > MAX_SIGNATURE_BYTES:
+        raise SignatureError(f"its signature is larger than {MAX_SIGNATURE_BYTES} bytes, so it is none")
+    key = _signing_key(data, signature)
+    allowed = ["-f", str(trust.allowed_signers), *_verify_time()]
+    found = _ask(["-Y", "find-principals", *allowed], signature)
+    principals = found.out.splitlines() if found.done else []
+    if not principals:
+        raise SignatureError(_not_allowed(key, found.complaints, trust.allowed_signers))
+    revoked = ["-r", str(trust.revoked_keys)] if is_there(trust.revoked_keys) else []
+    for principal in principals:
+        verify = ["-Y", "verify", "-n", NAMESPACE, "-I", principal, *allowed]
+        answer = _ask([*verify, *revoked], signature, data)
+        if answer.done:
+            return principal
+        if revoked and _ask(verify, signature, data).done:
+            raise SignatureError(
+                f"signed by {shown(principal)[1:-1]} with a key that {trust.revoked_keys} revokes ({key}), or that "
+                "file is damaged: sign with another key; maskwatch keys list shows all"
+            )
+    raise SignatureError(_not_allowed(key, answer.complaints, trust.allowed_signers))
+
+
+def sign(bundle: Path, key: Path) -> Path:
+    """Sign a sound bundle with a private key, or a public one whose private half an agent holds; returns the new file.
+
+    ssh-keygen may ask for a passphrase on the terminal. Raises BundleError for what is no sound bundle, and
+    OperatorError where ssh-keygen refuses the key or the signature cannot be written.
+    """
+    data = read_bundle(bundle)
+    verify_bundle(data, bundle)
+    path = signature_path(bundle)
+    try:
+        with tempfile.TemporaryDirectory(prefix="maskwatch-") as folder:
+            # a copy of what was verified; given on stdin, ssh-keygen could not ask for a passphrase
+            copy = Path(folder) / "bundle"
+            copy.write_bytes(data)
+            answer = _run(["-Y", "sign", "-f", str(key), "-n", NAMESPACE, str(copy)], SIGN_S)
+            if not answer.done:
+                raise OperatorError(f"{key}: ssh-keygen does not sign with it: {_last_words(answer.complaints)}")
+            signature = signature_path(copy).read_bytes()
+        write_file(path, signature)
+    except OSError as error:
+        raise OperatorError(f"{path}: cannot be written: {error.strerror}") from error
+    return path
+
+
+def is_there(path: Path) -> bool:
+    """Whether something has this name, be it a broken link. Raises OperatorError where nobody can tell."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise OperatorError(f"{path}: cannot be read: {error.strerror}") from error
+    return True
+
+
+def judged_at() -> datetime:
+    """The time that keys are judged by: this clock's, but never before the built-in bundle was made.
+
+    A board without a clock starts in 1970, where no key has expired yet.
+    """
+    made_at = datetime.fromisoformat(open_bundle(default_bundle_path()).manifest.made_at)
+    return max(_clock(), made_at)
+
+
+def ask_ssh_keygen(words: Sequence[str], given: bytes = b"") -> Answer:
+    """Run ssh-keygen with `given` on its stdin. Raises OperatorError where it is missing or hangs."""
+    return _run(words, CHECK_S, given)
+
+
+def _signing_key(data: bytes, signature: bytes) -> str:
+    """The fingerprint of the key that signed these very bytes as a bundle, whoever it belongs to."""
+    answer = _ask(["-Y", "check-novalidate", "-n", NAMESPACE], signature, data)
+    if answer.done:
+        fingerprint = re.search(r"SHA256:\S+", answer.out)
+        return fingerprint.group() if fingerprint else "unknown"
+    if "namespace" in answer.complaints:
+        raise SignatureError(f"signed, but not as a bundle (namespace {NAMESPACE}): sign with maskwatch bundle sign")
+    if "incorrect signature" in answer.complaints:
+        raise SignatureError("changed since it was signed, or that is another file's signature: copy both again")
+    raise SignatureError(f"its signature is none of OpenSSH's: {_last_words(answer.complaints)}; copy it again")
+
+
+def _not_allowed(key: str, complaints: str, allowed_signers: Path) -> str:
+    if "expired" in complaints:
+        return f"signed with a key that {allowed_signers} lists as expired ({key}): sign with another one"
+    if "not yet valid" in complaints:
+        return f"signed with a key that {allowed_signers} lists as not valid yet ({key}): is the clock right?"
+    if "Unable to open" in complaints:
+        return f"{allowed_signers} cannot be read: mend it"
+    if "namespace" in complaints:
+        return f"signed with a key that {allowed_signers} lists for other things than bundles ({key})"
+    return f"signed with a key that {allowed_signers} does not list ({key}): only if it is yours, maskwatch keys trust"
+
+
+def _clock() -> datetime:
+    return datetime.fromtimestamp(time.time(), UTC)
+
+
+def _verify_time() -> list[str]:
+    """What to tell ssh-keygen of the time: nothing where its own clock will do."""
+    moment = judged_at()
+    return ["-O", f"verify-time={moment:{TIMESTAMP}}"] if moment > _clock() else []
+
+
+def _ask(words: Sequence[str], signature: bytes, data: bytes = b"") -> Answer:
+    """Run ssh-keygen with a signature, which goes through a pipe: a full or read-only disk is no matter."""
+    reading, writing = os.pipe()
+    try:
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(signature)
+        return _run([*words, "-s", f"/dev/fd/{reading}"], CHECK_S, data, (reading,))
+    finally:
+        os.close(reading)
+
+
+def _run(words: Sequence[str], limit_s: float, given: bytes | None = None, pipes: Sequence[int] = ()) -> Answer:
+    try:
+        done = subprocess.run(
+            [SSH_KEYGEN, *words],
+            input=given,
+            capture_output=True,
+            env=os.environ | {"LC_ALL": "C"},
+            pass_fds=pipes,
+            timeout=limit_s,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise OperatorError(f"{SSH_KEYGEN} is missing: install Debian's package openssh-client") from error
+    except OSError as error:
+        raise OperatorError(f"{SSH_KEYGEN} cannot be run: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise OperatorError(f"{SSH_KEYGEN} was not done after {limit_s:.0f} s: {words[1]}") from error
+    return Answer(done.returncode == 0, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+
+
+def _last_words(complaints: str) -> str:
+    lines = [line.strip() for line in complaints.splitlines() if line.strip(" @")]
+    return " | ".join(lines[-3:])[:300] or "it does not say why"
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without the wait for a writer that a named pipe would otherwise mean."""
+    return os.open(path, flags | os.O_NONBLOCK)
