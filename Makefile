@@ -3,11 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-pi check install uninstall bench bench-pi soak lock pictures clean
+.PHONY: help demo test test-pi check install uninstall bench bench-pi soak crash-test lock pictures clean
 .DELETE_ON_ERROR:
 
 help:  ## show this
-	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 demo: $(VENV)/demo.stamp  ## install the edge alone and watch it at work for 20 seconds
 	@mkdir -p demo-output
@@ -42,6 +42,9 @@ pictures: $(VENV)/dev.stamp  ## draw the documentation's pictures and the door's
 soak: $(VENV)/demo.stamp  ## half an hour at full rate, the camera killed 50 times: memory must stay flat; MINUTES=3 KILLS=4 FPS=10
 	@$(BIN)/python tests/soak/soak.py $(if $(MINUTES),--minutes $(MINUTES)) $(if $(KILLS),--kills $(KILLS)) \
 		$(if $(FPS),--fps $(FPS))
+
+crash-test: $(VENV)/dev.stamp  ## cut the power at every step of a change of models, then kill 1,000: no door without one; KILLS=100
+	@$(BIN)/python tests/crash/crash.py $(if $(KILLS),--kills $(KILLS))
 
 lock: $(VENV)/dev.stamp  ## resolve the pinned packages anew
 	$(BIN)/pip install --quiet uv

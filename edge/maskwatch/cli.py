@@ -24,6 +24,7 @@ VERBS = {
     "install": "maskwatch.verbs.install",
     "uninstall": "maskwatch.verbs.uninstall",
     "bundle": "maskwatch.verbs.bundle",
+    "slots": "maskwatch.verbs.slots",
     "keys": "maskwatch.verbs.keys",
     "bench": "maskwatch.verbs.bench",
     "data": "maskwatch_train.verbs.data",

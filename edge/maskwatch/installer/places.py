@@ -25,4 +25,5 @@ GROUPS = ("video", "gpio")
 SETTINGS = "/etc/maskwatch"
 CONFIG = f"{SETTINGS}/config.toml"
 STATE = "/var/lib/maskwatch"
+SLOTS = f"{STATE}/slots"
 RUNTIME = "/run/maskwatch"

@@ -1,0 +1,301 @@
+"""The A/B slots on the disk: which bundle a door runs, and how it is changed so that no door is ever without one.
+
+SLOTS/state.json is the only truth and is replaced as a whole; SLOTS/a and SLOTS/b hold a bundle each. What is active is
+never written to. Whoever changes something holds SLOTS/lock. Nothing here asks what time it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from maskwatch.atomic import sync_folder
+from maskwatch.errors import MaskwatchError, OperatorError, TryAgainError
+from maskwatch.installer import places
+from maskwatch.slots import folder as disk
+from maskwatch.slots import states
+from maskwatch.slots.slot_files import BUNDLE_FILE, check_room, damage_of, fill
+from maskwatch.slots.state_file import StateFileError, read_state, to_json
+from maskwatch.slots.states import Slot, SlotName, State
+
+if TYPE_CHECKING:
+    from maskwatch.signature import Trust
+
+SLOTS = Path(places.SLOTS)
+INCOMING = "incoming"
+"""The folder of uploads that are under way, in SLOTS."""
+
+STATE_FILE = "state.json"
+BUILT_IN = "the built-in bundle is active"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The bundle that a daemon is to run now: `path` and `sha256` of a slot's file, or None for the built-in one.
+
+    Who opens `path` compares the opened bundle's sha256 with this. `faults` say what was passed over, and why.
+    """
+
+    slot: SlotName | None
+    path: Path | None
+    sha256: str | None
+    trying: bool = False
+    healthy_frames: int = 0
+    faults: tuple[str, ...] = ()
+
+
+class Slots:
+    """The slots in one folder. A daemon keeps one of these for its life, as it remembers what cannot be run."""
+
+    def __init__(self, folder: Path = SLOTS) -> None:
+        self.folder = folder
+        self._passed_over: dict[str, int] = {}  # SHA-256 to `changes` of the State in which it was given up
+
+    @property
+    def state_path(self) -> Path:
+        """The file that changes, as a whole, with each change: a daemon watches it."""
+        return self.folder / STATE_FILE
+
+    # Looking
+
+    def read(self) -> State:
+        """How it is. Never raises: damage reads as "the built-in bundle is active", and `fault` says what is wrong."""
+        return self._look()[0]
+
+    def fault(self) -> str | None:
+        """What is wrong with state.json, if anything. Never raises."""
+        return self._look()[1]
+
+    def choose(self) -> Choice:
+        """What to run now: the active bundle; where its file is damaged the fallback; else the built-in. Never raises.
+
+        Reads and hashes the slot's file: for when state.json changed, not for each frame.
+        """
+        state, fault = self._look()
+        faults = [] if fault is None else [f"{fault}: {BUILT_IN}"]
+        for name in (state.active, state.fallback):
+            if name is None:
+                break
+            slot = state.slot(name)
+            if self._passed_over.get(slot.sha256) == state.changes:
+                faults.append(f"slot {name} is passed over: it could not be run")
+                continue
+            try:
+                damage = damage_of(self.folder / name, slot.sha256)
+            except OSError as error:
+                damage = f"{self._bundle(name)}: {disk.fault_words(error)}"
+            if damage is None:
+                trying = slot.state == "trying"
+                return Choice(name, self._bundle(name), slot.sha256, trying, state.healthy_frames, tuple(faults))
+            faults.append(damage)
+        return Choice(None, None, None, faults=tuple(faults))
+
+    def active_bundle(self) -> Path | None:
+        """The file to run now; None: the built-in one. Never raises."""
+        return self.choose().path
+
+    # A daemon's part
+
+    def starting(self) -> State:
+        """A daemon's start, before it loads a model: a trial spends a try, and with none left is rolled back.
+
+        Never raises. A trial that cannot be counted, as the disk is read-only, is not run by this process: `choose`
+        names its fallback then.
+        """
+        state = self.read()
+        try:
+            with disk.plain_faults(self.folder):
+                if self._started(state) is state:  # nothing to note, and no lock to wait for
+                    if state.active is not None:
+                        sync_folder(self.folder)  # or a power cut might still undo what runs now
+                    return state
+            with self._changing() as state:
+                return self._write(self._started(state))
+        except MaskwatchError as error:
+            logger.warning("the start of a trial cannot be noted: %s", error)
+            return self._pass_over(self.read())
+
+    def abandon(self, sha256: str, reason: str) -> State:
+        """This bundle cannot be run: roll it back, on trial or confirmed, where it is the active one.
+
+        Never raises. Where that cannot be written `choose`, in this process, passes over the bundle all the same.
+        """
+        try:
+            return self.roll_back(reason, sha256=sha256, confirmed=True)
+        except MaskwatchError as error:
+            logger.warning("a rollback cannot be noted: %s", error)
+            state = self.read()
+            self._passed_over[sha256] = state.changes
+            return state
+
+    # Changes; each raises TryAgainError where another change is under way, OperatorError where the disk refuses
+
+    def install(
+        self,
+        data: bytes,
+        signature: bytes | None,
+        trust: Trust,
+        *,
+        force: bool = False,
+        progress: Callable[[str], None] | None = None,
+        origin: Path | None = None,
+    ) -> State:
+        """Bring a bundle into the spare slot and verify it there, golden vectors included; it is not tried yet.
+
+        Nothing to do where it is the active one, or there already. `force` allows a lower version of the same name.
+        `progress` gets a few words at each step; messages call the bundle `origin`. Raises SignatureError or
+        BundleError for a bundle that may not be tried, TryAgainError during a trial.
+        """
+        from maskwatch.slots.admission import admit, prove, refuse_downgrade
+
+        tell = progress or (lambda words: None)
+        origin = origin or Path("the bundle")
+        tell("checking signature, hashes and schema")
+        candidate = admit(data, signature, trust, origin)
+        with disk.plain_faults(self.folder):
+            disk.prepare(self.folder)
+        with self._changing() as read:
+            state = self._without_damaged(read)
+            if self._is_there(state, candidate):
+                return state if state is read else self._write(state)
+            if state.trying:
+                raise TryAgainError(self._on_trial(state))
+            if not force:
+                refuse_downgrade(state, candidate, origin)
+            name = state.spare
+            check_room(self.folder / name, len(data) + len(signature or b""))
+            tell(f"writing to slot {name}")
+            staged = self._write(states.stage(state, candidate))
+            try:
+                fill(self.folder / name, data, signature)
+                tell("running the golden vectors")
+                prove(self._bundle(name), candidate, origin)
+            except (OSError, MaskwatchError) as error:
+                self._give_up(staged, disk.fault_words(error) if isinstance(error, OSError) else str(error))
+                raise
+            return self._write(states.verify(staged))
+
+    def activate(self, *, sha256: str | None = None) -> State:
+        """The verified bundle becomes active, on trial. Nothing to do during a trial.
+
+        With `sha256` only that bundle does, and there is nothing to do where it is active already. Raises OperatorError
+        where it, or any, is not verified.
+        """
+        with self._changing() as state:
+            active, name, slot = state.active_slot, state.spare, state.slot(state.spare)
+            if active is not None and (active.sha256 == sha256 or (sha256 is None and state.trying)):
+                return state
+            if state.trying:
+                raise TryAgainError(self._on_trial(state))
+            if slot.state != "verified" or sha256 not in (None, slot.sha256):
+                what = "that bundle" if sha256 else "a bundle"
+                raise OperatorError(f"no slot holds {what}, verified (slot {name} is {slot.state}): install it first")
+            damage = damage_of(self.folder / name, slot.sha256)
+            if damage is not None:
+                self._write(states.lose_verified(state, damage))
+                raise OperatorError(f"{damage}: install the bundle again")
+            return self._write(states.activate(state))
+
+    def confirm(self, event: Literal["healthy", "confirm"] = "confirm", *, sha256: str | None = None) -> State:
+        """End the trial well; `healthy` from a daemon that saw enough frames. Nothing to do where it is confirmed.
+
+        With `sha256`, nothing to do unless that is the active bundle. Raises OperatorError where no slot is active.
+        """
+        with self._changing() as state:
+            slot = state.active_slot
+            if sha256 is not None and (slot is None or slot.sha256 != sha256):
+                return state
+            if slot is None:
+                raise OperatorError(f"nothing is on trial: {BUILT_IN}")
+            return self._write(states.confirm(state, event)) if state.trying else state
+
+    def roll_back(self, reason: str, *, sha256: str | None = None, confirmed: bool = False) -> State:
+        """End the trial badly: back to the fallback. Nothing to do without a trial, unless `confirmed`.
+
+        `confirmed`: leave a confirmed bundle too. With `sha256`, nothing to do unless that is the active bundle.
+        """
+        with self._changing() as state:
+            slot = state.active_slot
+            if slot is None or (sha256 is not None and slot.sha256 != sha256):
+                return state
+            return self._write(states.roll_back(state, reason)) if state.trying or confirmed else state
+
+    # Inside
+
+    def _look(self) -> tuple[State, str | None]:
+        """The State, and what is wrong with its file."""
+        try:
+            state = read_state(self.state_path)
+            if state == State() and any(self._bundle(name).exists() for name in states.SLOT_NAMES):
+                return state, f"{self.state_path} is missing"
+            return state, None
+        except StateFileError as error:
+            return State(), str(error)
+        except OSError as error:
+            return State(), f"{self.state_path}: {disk.fault_words(error)}"
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[State]:
+        """Hold the lock, and give the State as it is then. A damaged one is begun anew."""
+        with disk.plain_faults(self.folder), disk.locked(self.folder):
+            sync_folder(self.folder)  # or a power cut might still undo what this change is built on
+            try:
+                state = read_state(self.state_path)
+            except StateFileError as error:
+                logger.warning("%s: %s, and the slots begin anew", error, BUILT_IN)
+                state = State()
+            yield state
+
+    def _write(self, state: State) -> State:
+        disk.put(self.state_path, to_json(state))
+        return state
+
+    def _started(self, state: State) -> State:
+        """What a start makes of a State; the same object where it makes nothing of it."""
+        state = self._without_damaged(state)
+        return self._without_damaged(states.start(state)) if state.trying else state
+
+    def _without_damaged(self, state: State) -> State:
+        """The State once an active slot whose file is damaged is left, and its fallback too where that is damaged."""
+        while state.active is not None:
+            damage = damage_of(self.folder / state.active, state.slot(state.active).sha256)
+            if damage is None:
+                break
+            state = states.roll_back(state, damage, "damaged")
+        return state
+
+    def _is_there(self, state: State, candidate: Slot) -> bool:
+        """Whether the bundle is active, or verified and as well signed."""
+        active, name = state.active_slot, state.spare
+        if active is not None and active.sha256 == candidate.sha256:
+            return True
+        spare = state.slot(name)
+        if (spare.state, spare.sha256, spare.signer) != ("verified", candidate.sha256, candidate.signer):
+            return False
+        return damage_of(self.folder / name, spare.sha256) is None
+
+    def _give_up(self, staged: State, reason: str) -> None:
+        """Take back what was staged, as far as the disk lets us; a staged slot that stays so harms nobody."""
+        with contextlib.suppress(OSError):
+            disk.sweep(self.folder / staged.spare)
+        with contextlib.suppress(OSError):
+            self._write(states.refuse(staged, reason))
+
+    def _pass_over(self, state: State) -> State:
+        """Let this process not run what is on trial."""
+        if state.active_slot is not None and state.trying:
+            self._passed_over[state.active_slot.sha256] = state.changes
+        return state
+
+    @staticmethod
+    def _on_trial(state: State) -> str:
+        return f"slot {state.active} is on trial: confirm it or roll it back first"
+
+    def _bundle(self, name: SlotName) -> Path:
+        return self.folder / name / BUNDLE_FILE

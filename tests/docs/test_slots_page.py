@@ -1,0 +1,100 @@
+"""slots.md has the states and events of the code, and each thing that may go wrong has its test."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from maskwatch.slots import folder as disk
+from maskwatch.slots.states import EVENTS, HEALTHY_FRAMES, SLOT_STATES, TRANSITIONS, TRIES
+from maskwatch.slots.store import SLOTS
+
+TESTS = Path(__file__).parents[1]
+PAGE = (TESTS.parent / "docs" / "slots.md").read_text(encoding="utf-8")
+
+SEEN_IN = {
+    "The disk is full": (
+        "test_bad_disks.test_a_full_disk_is_noticed_before_anything_is_written",
+        "test_bad_disks.test_a_disk_that_fills_up_meanwhile_costs_nothing_but_the_installation",
+        "test_crash.test_a_disk_that_refuses_harms_nobody",
+    ),
+    "The disk is read-only": (
+        "test_bad_disks.test_a_read_only_disk_still_runs_its_model",
+        "test_bad_disks.test_a_trial_that_cannot_be_counted_is_not_run",
+        "test_crash.test_a_disk_that_refuses_harms_nobody",
+    ),
+    "Two installations at once": ("test_store.test_of_two_installations_at_once_one_waits_and_gives_up",),
+    "An installation during a trial": ("test_store.test_an_installation_during_a_trial_is_refused",),
+    "A bundle made for a newer schema": ("test_store.test_a_bundle_made_for_a_newer_schema_is_refused_even_by_force",),
+    "A bundle made for another runtime: its golden vectors are answered otherwise here": (
+        "test_store.test_a_bundle_made_for_another_runtime_is_refused",
+    ),
+    "A lower version of the same model": ("test_store.test_a_lower_version_is_refused_unless_forced",),
+    "A bundle that nobody trusted signed, where signatures are asked for": (
+        "test_store.test_an_unsigned_bundle_is_refused_where_signatures_are_asked_for",
+    ),
+    "The disk gives back something else than was written": ("test_store.test_what_the_disk_gives_back_is_what_counts",),
+    "The clock is in 1970": ("test_store.test_what_time_it_is_makes_no_difference",),
+    "The power is lost during an installation": ("test_crash.test_no_power_cut_leaves_a_door_without_a_model",),
+    "The power is lost during a trial, or the model crashes the daemon": (
+        "test_store.test_a_trial_that_is_never_confirmed_ends_after_so_many_starts",
+        "test_crash.test_no_power_cut_leaves_a_door_without_a_model",
+    ),
+    "`state.json` is damaged or missing": (
+        "test_bad_disks.test_without_a_sound_state_the_built_in_bundle_runs_and_it_is_said",
+    ),
+    "The active bundle is damaged": (
+        "test_bad_disks.test_a_damaged_model_is_left_for_the_fallback",
+        "test_bad_disks.test_where_both_are_damaged_the_built_in_bundle_runs",
+    ),
+    "The active bundle does not load": (
+        "test_store.test_a_model_that_cannot_be_run_is_abandoned",
+        "test_bad_disks.test_a_trial_that_cannot_be_counted_is_not_run",
+    ),
+    "Somebody without the right": ("test_bad_disks.test_a_stranger_is_told_what_to_do",),
+}
+"""Where each row of "What may go wrong" is seen."""
+
+
+def rows(heading: str, table: int = 0) -> list[list[str]]:
+    """The cells of a table under a heading, without its head."""
+    lines = PAGE.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    tables = re.findall(r"(?:^\|.*\n)+", lines, re.MULTILINE)
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in tables[table].splitlines()[2:]]
+
+
+def test_the_page_has_the_states_of_the_code() -> None:
+    assert [row[0] for row in rows("States")] == list(SLOT_STATES)
+
+
+def test_the_page_has_the_table_of_the_code() -> None:
+    told = [(state, event, after) for states, event, after, _ in rows("Events") for state in states.split(", ")]
+    assert len(told) == len(set(told))
+    assert {(state, event): after for state, event, after in told} == TRANSITIONS
+
+
+def test_the_page_has_the_events_that_move_the_pointers() -> None:
+    moving = {event for row in rows("Events", 1) for event in row[0].split(", ")}
+    assert moving == set(EVENTS) - {"verify", "refuse"}
+
+
+def test_the_page_has_the_figures_of_the_code() -> None:
+    assert {row[0]: row[3] for row in rows("Events", 1)}["activate"] == str(TRIES)
+    assert set(re.findall(r"(\d+) (?:judged )?frames", PAGE)) == {"50"} == {str(HEALTHY_FRAMES)}
+    assert f"the second waits {disk.LOCK_WAIT_S:.0f} s" in PAGE
+    assert f"In `{SLOTS}`" in PAGE
+    assert f"files `0{disk.FILE_MODE:o}`" in PAGE
+
+
+def test_all_that_may_go_wrong_has_a_test() -> None:
+    assert [row[0] for row in rows("What may go wrong")] == list(SEEN_IN)
+
+
+@pytest.mark.parametrize("name", sorted({name for names in SEEN_IN.values() for name in names}))
+def test_the_tests_are_there(name: str) -> None:
+    module, _, function = name.partition(".")
+    (path,) = TESTS.rglob(f"{module}.py")
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
