@@ -14,10 +14,12 @@ from maskwatch.config import CameraSettings, Settings
 from maskwatch.door import Door, Parts
 from maskwatch.errors import CameraError, MaskwatchError
 from maskwatch.mailbox import Ended, Item, Lost
+from maskwatch.model_source import NETWORK_FAULTS, ModelSlots
+from maskwatch.model_watch import ModelWatch
 from maskwatch.observer import NoObserver, Observer, in_words
 from maskwatch.signals import Command
 from maskwatch.token_bucket import TokenBucket
-from maskwatch.types import Frame, Situation, Verdict
+from maskwatch.types import Face, Frame, Situation, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ TICK_SECONDS = 1.0
 """How often to look after things while nothing happens."""
 
 CAMERA_JOIN_SECONDS = 0.8
-"""With the lights' `JOIN_SECONDS` it keeps the way down under 2 s."""
+"""With the lights' `JOIN_SECONDS` it keeps the way down under 2 s. A model that is loaded gets what is left of it."""
 
 
 def local_time() -> datetime.time:
@@ -60,6 +62,7 @@ class Daemon:
     `commands` may be put to from signal handlers and from other threads. `on_verdict` is called after each frame.
     `clock` is monotonic, and the cameras' own. `observer` is told how the daemon fares. A camera that is missing at the
     start ends the run, or with `wait_for_camera` is shown as lost and waited for, as one that is lost later always is.
+    `slots` say which model to run where the settings name none; without them that is the built-in one.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Daemon:
         wall_time: Callable[[], datetime.time] = local_time,
         observer: Observer | None = None,
         wait_for_camera: bool = False,
+        slots: ModelSlots | None = None,
     ) -> None:
         self.frames = 0  # that were judged
         self.passed_frames = 0  # that were watched for motion alone
@@ -81,7 +85,8 @@ class Daemon:
         self._clock = clock
         self._observer = NoObserver() if observer is None else observer
         self._door = Door(load_settings(), self._parts, wall_time)
-        self._events: queue.SimpleQueue[Command | Capture] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[Command | Capture | ModelWatch] = queue.SimpleQueue()
+        self._models = ModelWatch(self._parts.model, slots, self._announce_model, self._observer.runs, clock)
         self._capture = self._new_capture(self._door.settings.camera, must_open=not wait_for_camera)
         self._shown = self._told = _Shown()
         self._untold_changes = 0
@@ -109,8 +114,9 @@ class Daemon:
         deadline_s = None if seconds is None else self._clock() + seconds
         try:
             self._capture.start()  # the camera gets ready while the networks are loaded
-            self._door.open()
-            self._observer.watching(self._door.settings.camera.source, self._door.model.name)
+            model = self._models.open(self._door.settings.model)
+            self._door.open(model)
+            self._observer.watching(self._door.settings.camera.source, model.name)
             self._loop(deadline_s)
         finally:
             self._observer.stopping()
@@ -118,17 +124,23 @@ class Daemon:
             try:
                 self._door.close()  # first: whatever hangs, the lights are off
             finally:
-                if not self._capture.join(CAMERA_JOIN_SECONDS):
-                    logger.warning("the camera is still inside its driver; left behind")
+                self._join()
         # Not after a fault: that is told in one line of its own.
         passed = f", {self.passed_frames} were watched for motion alone" if self.passed_frames else ""
         logger.info(
             "stopped after %d frames; %d more gave way to newer ones%s", self.frames, self.dropped_frames, passed
         )
 
+    def _join(self) -> None:
+        began_s = time.monotonic()
+        if not self._capture.join(CAMERA_JOIN_SECONDS):
+            logger.warning("the camera is still inside its driver; left behind")
+        self._models.close(CAMERA_JOIN_SECONDS - (time.monotonic() - began_s))
+
     def _loop(self, deadline_s: float | None) -> None:
         while True:
             self._note_rest()
+            self._models.look(self._door.settings.model)
             wait_s = TICK_SECONDS if deadline_s is None else min(TICK_SECONDS, deadline_s - self._clock())
             if wait_s <= 0:
                 return
@@ -142,6 +154,8 @@ class Daemon:
             if event is Command.RELOAD:
                 with self._observer.reloading():
                     self._reload()
+            elif event is self._models:
+                self._swap_model()
             elif event is self._capture and not self._take_in(self._capture.mailbox.take()):
                 return
 
@@ -162,13 +176,33 @@ class Daemon:
 
     def _judge(self, frame: Frame) -> None:
         if self.frames == 0:
-            logger.info("watching %s with %s", self._door.settings.camera.source, self._door.model.name)
+            logger.info("watching %s with %s", self._door.settings.camera.source, self._models.running)
         self.frames += 1
-        verdict = self._door.see(frame)
+        verdict = self._door.see(frame, self._faces(frame))
         self._tell(verdict)
         if self._on_verdict is not None:
             self._on_verdict(frame, verdict)
         self._observer.judged(verdict)
+        self._models.judged()
+
+    def _faces(self, frame: Frame) -> list[Face]:
+        """What the networks see; where a model that is on trial fails, what the one before it sees."""
+        try:
+            return self._door.faces(frame)
+        except NETWORK_FAULTS as error:
+            model = self._models.give_up(self._door.settings.model, error)
+            if model is None:
+                raise
+        self._door.adopt(self._door.settings, model)
+        return self._door.faces(frame)
+
+    def _announce_model(self) -> None:
+        self._events.put(self._models)
+
+    def _swap_model(self) -> None:
+        model = self._models.take()
+        if model is not None:
+            self._door.adopt(self._door.settings, model)
 
     def _note_rest(self) -> None:
         if self._door.resting is not self._resting:
@@ -214,7 +248,7 @@ class Daemon:
         old = self._door.settings
         try:
             settings = self._load_settings()
-            model = self._parts.model(settings.model, self._door.model)
+            sourced = self._models.for_settings(settings.model, old.model)
             capture = self._capture
             if settings.camera != old.camera:
                 capture = self._new_capture(settings.camera, after=self._capture)
@@ -223,13 +257,14 @@ class Daemon:
             return
         if not self._door.relight(settings.indicator):
             return
-        self._door.adopt(settings, model)
+        self._models.adopt(sourced, settings.model)
+        self._door.adopt(settings, sourced.model)
         if capture is not self._capture:
             self._capture.stop()
             self._dropped_before, self._capture = self.dropped_frames, capture
             capture.start()
-        logger.info("settings loaded again: %s with %s", settings.camera.source, model.name)
-        self._observer.watching(settings.camera.source, model.name)
+        logger.info("settings loaded again: %s with %s", settings.camera.source, self._models.running)
+        self._observer.watching(settings.camera.source, sourced.model.name)
 
     def _new_capture(self, settings: CameraSettings, must_open: bool = False, after: Capture | None = None) -> Capture:
         camera = self._parts.camera(settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -95,14 +95,9 @@ class Door:
         assert self._model is not None, "the door is not open"
         return self._model
 
-    def open(self) -> None:
-        """Load the networks and claim the lights, which stay dark until the first verdict.
-
-        Raises:
-            BundleError, RuntimeMissingError: as `load_model` does.
-            IndicatorError: the lights cannot be had.
-        """
-        self._model = self._parts.model(self.settings.model, None)
+    def open(self, model: Model) -> None:
+        """Claim the lights, which stay dark until the first verdict. Raises IndicatorError where they cannot be had."""
+        self._model = model
         self._player = self._lit(self.settings.indicator)
 
     @property
@@ -120,10 +115,13 @@ class Door:
         self.check()
         return False
 
-    def see(self, frame: Frame) -> Verdict:
-        """Judge one frame, and show it. Raises IndicatorError where the lights have failed."""
+    def faces(self, frame: Frame) -> list[Face]:
+        """The faces in a frame that are near enough to count. Raises what the networks raise."""
         smallest_px = self.settings.model.min_face_height_px
-        faces = [face for face in self.model.eyes.faces(frame) if face.box.height >= smallest_px]
+        return [face for face in self.model.eyes.faces(frame) if face.box.height >= smallest_px]
+
+    def see(self, frame: Frame, faces: Sequence[Face]) -> Verdict:
+        """Judge one frame by its faces, and show it. Raises IndicatorError where the lights have failed."""
         people = self._tracker.update(faces, frame.captured_s)
         verdict = self._alert.update(people, frame.captured_s, self._local_time(), frame.index)
         self._idle.judged(verdict)

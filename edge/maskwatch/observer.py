@@ -4,10 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Protocol
 
-from maskwatch.status import DARK
+from maskwatch.slots.states import SlotName
+from maskwatch.status import DARK, Trial
 from maskwatch.types import Label, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class RunningModel:
+    """The model that judges frames: its bundle's name and SHA-256, the slot that it is from, and how its trial stands.
+
+    `slot` and `trial` are None where the bundle is built in, or named in the settings.
+    """
+
+    name: str
+    sha256: str
+    slot: SlotName | None = None
+    trial: Trial | None = None
+
+    def __str__(self) -> str:
+        """For people."""
+        if self.slot is None:
+            return self.name
+        return f"{self.name} (slot {self.slot}{', on trial' if self.trial == 'trying' else ''})"
 
 
 class Observer(Protocol):
@@ -15,6 +36,12 @@ class Observer(Protocol):
 
     def watching(self, source: str, model: str) -> None:
         """This source is watched with this model from now on: told at the start, and after a reload that succeeded."""
+
+    def runs(self, model: RunningModel, why: str) -> None:
+        """This model judges the frames from now on, or its trial stands differently; `why` says so in one line.
+
+        Told at the start too, where `why` is empty unless another model should have run.
+        """
 
     def judged(self, verdict: Verdict) -> None:
         """A frame has been judged, and its verdict is shown."""
@@ -36,6 +63,9 @@ class NoObserver:
     """Nobody looks after this daemon."""
 
     def watching(self, source: str, model: str) -> None:
+        """Pass over it."""
+
+    def runs(self, model: RunningModel, why: str) -> None:
         """Pass over it."""
 
     def judged(self, verdict: Verdict) -> None:
@@ -65,6 +95,11 @@ class Observers:
         """Tell all of them."""
         for observer in self._observers:
             observer.watching(source, model)
+
+    def runs(self, model: RunningModel, why: str) -> None:
+        """Tell all of them."""
+        for observer in self._observers:
+            observer.runs(model, why)
 
     def judged(self, verdict: Verdict) -> None:
         """Tell all of them."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from maskwatch.notify import Notifier
-from maskwatch.observer import in_words
+from maskwatch.observer import RunningModel, in_words
 from maskwatch.types import Situation, Verdict
 
 FEEDS_PER_PERIOD = 4
@@ -34,6 +34,9 @@ class ServiceObserver:
 
     def watching(self, source: str, model: str) -> None:
         """Pass over it: ready is a door that has judged a frame."""
+
+    def runs(self, model: RunningModel, why: str) -> None:
+        """Pass over it: the log tells of it."""
 
     def judged(self, verdict: Verdict) -> None:
         """Say READY after the first frame, feed the watchdog where it is time to, and tell a new status."""

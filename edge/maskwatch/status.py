@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Annotated, Literal
 
+from maskwatch.slots.states import SlotName
 from maskwatch.strict_json import MAX_INTEGER, Between, SchemaError, loads, read
 
 Share = Annotated[float, Between(0, 1)]
@@ -14,6 +15,9 @@ Seconds = Annotated[float, Between(0, MAX_INTEGER)]
 
 State = Literal["starting", "nobody", "unsure", "all_masked", "unmasked", "no_camera"]
 """The values of `types.Situation`, and "starting" before the first of them. Spelled out: who asks needs no numpy."""
+
+Trial = Literal["trying", "confirmed"]
+"""How it stands with the trial of a slot's model."""
 
 DARK = "the picture is black: uncover the lens, or give the door some light"
 """What to tell people of a picture that has been black for long."""
@@ -37,8 +41,9 @@ class Status:
     `fps` counts the first two kinds, over the last seconds; it is 0 while the camera is lost. `latency_seconds` is from
     the last judged frame's capture to its verdict on the lights; None before the first, and where frames run ahead on a
     time of their own, as files do.
-    `camera_lost_…` are None while the camera works. `reloads` counts those that took over new settings. `since` is the
-    start in local time, ISO 8601.
+    `camera_lost_…` are None while the camera works. `model` is the bundle's name and version, `model_sha256` its file's
+    digest; `slot` and `trial` are None where it is in no slot, but built in or named in the settings. `reloads` counts
+    those that took over new settings. `since` is the start in local time, ISO 8601.
     """
 
     state: State
@@ -58,6 +63,9 @@ class Status:
     camera_lost_seconds: Seconds | None
     camera_lost_reason: str | None
     model: str | None
+    model_sha256: str | None
+    slot: SlotName | None
+    trial: Trial | None
     reloads: Count
     since: str
     uptime_seconds: Seconds
@@ -69,7 +77,8 @@ class Status:
         """What a change of is worth a line: all but figures that run on by themselves."""
         labels = sorted(str(person.label) for person in self.people)
         shown = (self.state, self.alarm, self.dark, self.resting, self.unmasked_count, *labels)
-        return (*shown, self.camera_source, self.camera_lost_reason, self.model, self.reloads, self.pid)
+        model = (self.model, self.model_sha256, self.slot, self.trial)
+        return (*shown, self.camera_source, self.camera_lost_reason, *model, self.reloads, self.pid)
 
     def to_json(self) -> str:
         """The record as one JSON object on one line of ASCII."""

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
+from maskwatch.observer import RunningModel
 from maskwatch.status import PersonStatus, State, Status
 from maskwatch.types import Label, Situation, Verdict
 
@@ -45,6 +46,7 @@ class _Seen:
     latency_s: float | None = None
     source: str | None = None
     model: str | None = None
+    runs: RunningModel | None = None
     takeovers: int = 0
     resting: bool = False
     lost_since_s: float | None = None
@@ -82,6 +84,10 @@ class StatusKeeper:
         seen = self._seen
         looks = seen.looks if source == seen.source else ()
         self._seen = replace(seen, source=source, model=model, takeovers=seen.takeovers + 1, looks=looks)
+
+    def runs(self, model: RunningModel, why: str) -> None:
+        """Note which model runs, and how its trial stands; that is no reload."""
+        self._seen = replace(self._seen, model=model.name, runs=model)
 
     def judged(self, verdict: Verdict) -> None:
         """Note a frame."""
@@ -150,6 +156,9 @@ class StatusKeeper:
             camera_lost_seconds=None if seen.lost_since_s is None else round(max(0.0, now_s - seen.lost_since_s), 1),
             camera_lost_reason=seen.lost_reason,
             model=seen.model,
+            model_sha256=None if seen.runs is None else seen.runs.sha256,
+            slot=None if seen.runs is None else seen.runs.slot,
+            trial=None if seen.runs is None else seen.runs.trial,
             reloads=max(0, seen.takeovers - 1),
             since=since.isoformat(timespec="seconds"),
             uptime_seconds=round(uptime_s, 1),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from maskwatch import capture as capture_module
+from maskwatch import model_watch
 
 
 @pytest.fixture
@@ -19,3 +20,9 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 def log(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     caplog.set_level(logging.INFO, "maskwatch")
     return lambda: [record.getMessage() for record in caplog.records]
+
+
+@pytest.fixture
+def eager_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks at the slots between any two frames, not once a second."""
+    monkeypatch.setattr(model_watch, "LOOK_SECONDS", 0.0)

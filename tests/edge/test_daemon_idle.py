@@ -159,7 +159,7 @@ def test_a_cool_down_goes_on_while_it_rests(cool_down_s: float, sounds: bool) ->
 
 
 def test_who_was_lost_from_sight_is_forgotten_on_time() -> None:
-    tracker = TrackerSettings(votes_needed=1, max_missed_seconds=5.0)
+    tracker = TrackerSettings(votes_needed=1, max_missed_seconds=5.05)  # between two frames
     stage = door([*shows(MASKED, 3), *seconds(EMPTY, 20), *shows(MASKED, 1)], tracker=tracker)
     stage.daemon().run()
     remembered = [verdict.frame_index for verdict in stage.verdicts if verdict.people][:-1]

@@ -15,6 +15,7 @@ from maskwatch.daemon import Daemon
 from maskwatch.door import Model, Parts
 from maskwatch.errors import BundleError, ConfigError
 from maskwatch.indicators.record import RecordOutputs
+from maskwatch.observer import RunningModel
 from maskwatch.signals import Command
 from maskwatch.types import Face, Frame, Situation, Verdict
 
@@ -33,6 +34,7 @@ class Log:
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.models: list[tuple[RunningModel, str]] = []
         self.threads: set[int] = set()
 
     def _tell(self, words: str) -> None:
@@ -41,6 +43,10 @@ class Log:
 
     def watching(self, source: str, model: str) -> None:
         self._tell(f"watching {source} with {model}")
+
+    def runs(self, model: RunningModel, why: str) -> None:
+        self.models.append((model, why))
+        self.threads.add(threading.get_ident())
 
     def judged(self, verdict: Verdict) -> None:
         self._tell(f"judged {verdict.frame_index} {verdict.situation.value}")
@@ -111,6 +117,7 @@ def test_it_is_told_of_each_frame_of_the_lost_camera_and_of_the_end_in_order() -
         "judged 0 nobody",
         "stopping",
     ]
+    assert log.models == [(RunningModel("one", "one"), "")]
     assert log.threads == {threading.get_ident()}
 
 

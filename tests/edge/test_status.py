@@ -13,8 +13,9 @@ from typing import get_args
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from maskwatch.observer import NoObserver, Observers
-from maskwatch.status import PersonStatus, State, Status, read_status
+from maskwatch.observer import NoObserver, Observers, RunningModel
+from maskwatch.slots.states import SlotName
+from maskwatch.status import PersonStatus, State, Status, Trial, read_status
 from maskwatch.status_keeper import FPS_FRAMES, FPS_SECONDS, StatusKeeper
 from maskwatch.strict_json import SchemaError
 from maskwatch.types import Box, Face, Label, Person, Situation, Verdict
@@ -51,6 +52,9 @@ statuses = st.builds(
     camera_lost_seconds=st.none() | spans,
     camera_lost_reason=st.none() | texts,
     model=st.none() | texts,
+    model_sha256=st.none() | texts,
+    slot=st.none() | st.sampled_from(get_args(SlotName)),
+    trial=st.none() | st.sampled_from(get_args(Trial)),
     reloads=counts,
     since=texts,
     uptime_seconds=spans,
@@ -225,6 +229,26 @@ def test_only_reloads_that_took_something_over_count(keeper: StatusKeeper, clock
     assert (status.reloads, status.camera_source, status.model) == (1, "demo", "two 2.0.0")
 
 
+def test_a_model_that_is_swapped_confirmed_or_rolled_back_is_told_and_is_no_reload(keeper: StatusKeeper) -> None:
+    keeper.watching("demo", "one 1.0.0")
+    keeper.runs(RunningModel("one 1.0.0", "1" * 64), "")
+    told = []
+    for model in (
+        RunningModel("two 2.0.0", "2" * 64, "b", "trying"),
+        RunningModel("two 2.0.0", "2" * 64, "b", "confirmed"),
+        RunningModel("one 1.0.0", "1" * 64),
+    ):
+        keeper.runs(model, "the log's words")
+        status = keeper.status()
+        told.append((status.model, status.model_sha256, status.slot, status.trial))
+    assert told == [
+        ("two 2.0.0", "2" * 64, "b", "trying"),
+        ("two 2.0.0", "2" * 64, "b", "confirmed"),
+        ("one 1.0.0", "1" * 64, None, None),
+    ]
+    assert (status.reloads, status.camera_source) == (0, "demo")
+
+
 def test_another_cameras_frames_are_counted_anew(keeper: StatusKeeper, clock: Clock) -> None:
     seen = []
     for source, model in (("demo", "one 1.0.0"), ("demo", "two 2.0.0"), ("picamera", "two 2.0.0")):
@@ -290,6 +314,9 @@ def test_several_observers_are_all_told_in_their_order() -> None:
         def watching(self, source: str, model: str) -> None:
             told.append((self.name, "watching", source, model))
 
+        def runs(self, model: RunningModel, why: str) -> None:
+            told.append((self.name, "runs", str(model), why))
+
         def judged(self, verdict: Verdict) -> None:
             told.append((self.name, "judged", verdict.captured_s))
 
@@ -310,6 +337,7 @@ def test_several_observers_are_all_told_in_their_order() -> None:
 
     both = Observers(One("a"), One("b"))
     both.watching("demo", "one")
+    both.runs(RunningModel("one", "1", "a", "trying"), "swapped")
     both.judged(Verdict(Situation.NOBODY, False, (), 5.0))
     both.resting(True)
     both.lost_camera("gone")
@@ -320,6 +348,8 @@ def test_several_observers_are_all_told_in_their_order() -> None:
         *[
             ("a", "watching", "demo", "one"),
             ("b", "watching", "demo", "one"),
+            ("a", "runs", "one (slot a, on trial)", "swapped"),
+            ("b", "runs", "one (slot a, on trial)", "swapped"),
             ("a", "judged", 5.0),
             ("b", "judged", 5.0),
             ("a", "resting", True),

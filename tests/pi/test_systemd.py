@@ -16,6 +16,7 @@ import sandbox_probe
 from container import Container, wait_for
 from debian_root import Debian, Root, fresh_root
 from installation import CLONE_INSIDE, INSTALL_LIMIT_S, WHEELS_INSIDE, give_chip, hand_over
+from tiny_models import tiny_bundle
 
 UNIT = "maskwatch.service"
 INSTALLER = ("env", f"PYTHONPATH={CLONE_INSIDE}/edge", "python3", "-B", "-m", "maskwatch.cli")
@@ -256,6 +257,26 @@ class UnderSystemd:
         # What is refused to this user in any case says nothing of the sandbox. A machine may lack one of the devices.
         said_nothing = [name for name in sandbox_probe.REFUSED if outside[name] != "done" and "/srv/" not in name]
         assert said_nothing == []
+
+    def test_a_model_that_is_activated_is_swapped_in_tried_and_confirmed_by_the_running_service(
+        self, door: Door, tmp_path: Path
+    ) -> None:
+        pid = door.pid()
+        bundle = tiny_bundle(tmp_path)
+        inside = Path("/srv") / bundle.name
+        (door.root.path / inside.relative_to("/")).write_bytes(bundle.read_bytes())
+        door.machine.ask("maskwatch", "slots", "install", inside)
+        door.machine.ask("maskwatch", "slots", "activate")
+        door.wait_for_words("tiny 1.2.3 (slot a) is confirmed")
+        status = json.loads(door.machine.ask("maskwatch", "status", "--json"))
+        assert (status["model"], status["slot"], status["trial"]) == ("tiny 1.2.3", "a", "confirmed")
+        assert (status["pid"], door.pid()) == (pid, pid)
+        written = door.root.path / "var/lib/maskwatch/slots/state.json"  # by the service, in its sandbox
+        assert stat.S_IMODE(written.stat().st_mode) == 0o660
+        assert json.loads(written.read_text())["last_event"]["event"] == "healthy"
+        door.machine.ask("maskwatch", "slots", "rollback", "--confirmed")
+        door.wait_for_words("instead of tiny 1.2.3 (slot a)")
+        assert door.pid() == pid
 
     def test_a_reload_takes_over_new_settings_in_the_same_process(self, door: Door) -> None:
         pid = door.pid()

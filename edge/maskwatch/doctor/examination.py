@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from maskwatch.doctor.probes import Probes
 
 if TYPE_CHECKING:
     from maskwatch.config import Settings
+    from maskwatch.slots.store import Slots
 
 LIMIT_SECONDS = 20.0
 """More than any check takes on the smallest Pi: two commands that hang, or both networks loaded and run."""
@@ -29,17 +30,24 @@ class Check:
     limit_seconds: float = LIMIT_SECONDS
 
 
-def checks(settings: Settings | None, bundle: Path | None, of_the_service: bool, probes: Probes) -> list[Check]:
+def checks(
+    settings: Settings | None,
+    bundle: Path | None,
+    of_the_service: bool,
+    probes: Probes,
+    slots: Slots | None = None,
+) -> list[Check]:
     """What there is to look at.
 
     `settings` is None where they cannot be read: what depends on them is skipped. `bundle` is used instead of the
-    settings' one. `of_the_service` says that these are the settings which the service reads too.
+    settings' one, `slots` instead of the service's. `of_the_service` says that these are the settings which the service
+    reads too.
     """
     return [
         Check(("service",), partial(service.check_service, probes)),
         *_of_settings(settings, of_the_service, probes),
         Check(("runtime",), model.check_runtime),
-        *_of_model(settings, bundle, probes),
+        *_of_model(settings, bundle, slots, probes),
         Check(("clock_sync",), partial(machine.check_clock_sync, probes)),
         Check(("power",), partial(machine.check_power, probes)),
         Check(("throttling",), partial(machine.check_throttling, probes)),
@@ -72,17 +80,24 @@ def _of_settings(settings: Settings | None, of_the_service: bool, probes: Probes
     ]
 
 
-def _of_model(settings: Settings | None, bundle: Path | None, probes: Probes) -> list[Check]:
+def _of_model(settings: Settings | None, bundle: Path | None, slots: Slots | None, probes: Probes) -> list[Check]:
     if settings is None and bundle is None:
         return [_without_settings("bundle", "xnnpack", "golden_vectors", "model_age", "clock")]
     if bundle is None and settings is not None and settings.model.bundle:
         bundle = Path(settings.model.bundle)
+
+    @cache
+    def in_use() -> model.InUse:
+        from maskwatch.slots.store import Slots
+
+        return model.bundle_in_use(slots or Slots()) if bundle is None else model.InUse(bundle)
+
     return [
-        Check(("bundle",), partial(model.check_bundle, bundle)),
-        Check(("xnnpack",), partial(model.check_xnnpack, bundle)),
-        Check(("golden_vectors",), partial(model.check_golden_vectors, bundle)),
-        Check(("model_age",), partial(model.check_age, bundle, probes)),
-        Check(("clock",), partial(model.check_clock, bundle, probes)),
+        Check(("bundle",), lambda: model.check_bundle(in_use())),
+        Check(("xnnpack",), lambda: model.check_xnnpack(in_use().path)),
+        Check(("golden_vectors",), lambda: model.check_golden_vectors(in_use().path)),
+        Check(("model_age",), lambda: model.check_age(in_use().path, probes)),
+        Check(("clock",), lambda: model.check_clock(in_use().path, probes)),
     ]
 
 

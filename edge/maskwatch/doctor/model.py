@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,12 +15,40 @@ from maskwatch.errors import BundleError, RuntimeMissingError
 if TYPE_CHECKING:
     from maskwatch.bundle import Bundle
     from maskwatch.manifest import Manifest
+    from maskwatch.slots.store import Slots
 
 OLD = timedelta(days=365)
 """Masks, habits and cameras change; so does what we know of training."""
 
 _NO_BUNDLE = "no bundle that opens"
 _INSTALL_RUNTIME = "on a 64-bit system, in the venv that runs Maskwatch: pip install ai-edge-litert"
+
+
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """The bundle that a door runs here: its file (None: the built-in one), and which slot's it is, in words.
+
+    `fault` says why another one should run, and `advice` what to do about that.
+    """
+
+    path: Path | None
+    place: str = ""
+    fault: str = ""
+    advice: str = ""
+
+
+def bundle_in_use(slots: Slots) -> InUse:
+    """What runs where the settings name no bundle."""
+    try:
+        slots.state_path.stat()
+    except PermissionError:
+        return InUse(None, "", "this user may not see whether another one runs from a slot", "sudo maskwatch doctor")
+    except OSError:
+        pass  # as before the first bundle, or as `choose` tells
+    choice = slots.choose()
+    place = "" if choice.slot is None else f"slot {choice.slot}, {'on trial' if choice.trying else 'confirmed'}"
+    advice = "install a sound bundle: maskwatch slots install FILE; what runs now: maskwatch slots list"
+    return InUse(choice.path, place, "; ".join(choice.faults), advice)
 
 
 def check_runtime() -> list[Finding]:
@@ -60,19 +89,23 @@ def check_xnnpack(path: Path | None) -> list[Finding]:
     return [ok("xnnpack", f"runs {' and '.join(names)}")]
 
 
-def check_bundle(path: Path | None) -> list[Finding]:
-    """Whether the bundle opens: schema, hashes, sizes. None: the one that Maskwatch was installed with."""
+def check_bundle(in_use: InUse) -> list[Finding]:
+    """Whether the bundle opens: schema, hashes, sizes; and whether it is the one that should run."""
     from maskwatch.bundle import default_bundle_path, open_bundle
 
     try:
-        bundle = open_bundle(default_bundle_path() if path is None else path)
+        bundle = open_bundle(default_bundle_path() if in_use.path is None else in_use.path)
     except BundleError as error:
-        advice = "copy the bundle again, or name another as bundle under [model]; empty: the built-in one"
+        advice = "copy the bundle again, or name another as bundle under [model]; empty: the active slot's or built-in"
         return [failed("bundle", str(error), advice)]
     manifest = bundle.manifest
     measured = f"{manifest.name} {manifest.version}, {bundle.size_bytes:,} bytes, all hashes match"
+    if in_use.place:
+        measured = f"{in_use.place}: {measured}"
     if manifest.finder is None:
         return [failed("bundle", f"{measured}, but no face finder in it", "a door needs a bundle with one")]
+    if in_use.fault:
+        return [warning("bundle", f"{measured}; but {in_use.fault}", in_use.advice)]
     return [ok("bundle", measured)]
 
 

@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", type=Path, metavar="FILE", help=f"settings (default: {DEFAULT_CONFIG} where that exists)"
     )
     parser.add_argument("--bundle", type=Path, metavar="FILE", help="model bundle (default: the settings')")
+    parser.add_argument("--slots", type=Path, metavar="DIR", help="model slots (default: the service's)")
 
 
 def run(args: argparse.Namespace) -> ExitCode:
@@ -41,11 +42,12 @@ def examine(args: argparse.Namespace, probes: Probes) -> ExitCode:
     """Do what `run` does, by these probes."""
     from maskwatch.doctor import examination
     from maskwatch.doctor.findings import Status, summary
+    from maskwatch.slots.store import SLOTS, Slots
 
     _refuse_absent(args)
     os.environ.setdefault("LIBCAMERA_LOG_LEVELS", "*:ERROR")  # its greetings would run through our lines
     settings, about_settings = _read_settings(args.config)
-    todo = examination.checks(settings, args.bundle, args.config is None, probes)
+    todo = examination.checks(settings, args.bundle, args.config is None, probes, Slots(args.slots or SLOTS))
     findings = [about_settings]
     _print(about_settings, args.json)
     for finding in examination.examine(todo):

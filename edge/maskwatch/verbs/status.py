@@ -34,6 +34,8 @@ STATES = {
 
 LABELS = {"with_mask": "with mask", "without_mask": "without mask", None: "not sure yet"}
 
+TRIALS = {"trying": "on trial", "confirmed": "confirmed"}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
@@ -94,7 +96,7 @@ def block(status: Status) -> Iterator[str]:
     yield f"  camera   {status.camera_source or 'not known yet'}{_camera(status)}"
     passed = f"{status.passed_frames} watched for motion alone"
     yield f"  frames   {status.frames} judged, {passed}, {status.dropped_frames} gave way to newer ones"
-    yield f"  model    {status.model or 'not loaded yet'}"
+    yield f"  model    {_model(status)}"
     reloads = f", {status.reloads} reload{'' if status.reloads == 1 else 's'}" if status.reloads else ""
     yield f"  running  {duration(status.uptime_seconds)}, since {status.since}{reloads}"
     yield f"  process  {status.pid}, Maskwatch {status.version}"
@@ -108,7 +110,7 @@ def change(status: Status) -> str:
     time = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
     seen = status.camera_lost_reason or f"{status.people_count} seen, {status.unmasked_count} unmasked"
     extra = f"{'; the alarm is on' if status.alarm else ''}{'; the picture is black' if status.dark else ''}"
-    return f"{time} {mark} {words}: {seen}{extra}; {status.camera_source} with {status.model}"
+    return f"{time} {mark} {words}: {seen}{extra}; {status.camera_source} with {status.model}{_slot(status)}"
 
 
 def duration(seconds: float) -> str:
@@ -125,6 +127,19 @@ def _person(person: PersonStatus) -> str:
     if person.label is None:
         return LABELS[None]
     return f"{LABELS[person.label]} {person.mask if person.label == 'with_mask' else 1 - person.mask:.2f}"
+
+
+def _model(status: Status) -> str:
+    """Its name, the beginning of its bundle's SHA-256, and the slot that it is from."""
+    if status.model is None:
+        return "not loaded yet"
+    digest = "" if status.model_sha256 is None else f" ({status.model_sha256[:12]})"
+    return f"{status.model}{digest}{_slot(status)}"
+
+
+def _slot(status: Status) -> str:
+    """The slot that the model is from, if any, and how its trial stands."""
+    return "" if status.slot is None or status.trial is None else f", slot {status.slot}, {TRIALS[status.trial]}"
 
 
 def _camera(status: Status) -> str:

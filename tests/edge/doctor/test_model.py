@@ -12,6 +12,7 @@ from maskwatch import bundle as bundle_module
 from maskwatch import interpreter
 from maskwatch.doctor import model
 from maskwatch.doctor.findings import Finding, Status
+from maskwatch.doctor.model import InUse
 from maskwatch.errors import BundleError
 from maskwatch.manifest import GoldenVector
 from maskwatch_convert.pack import write_bundle
@@ -69,13 +70,16 @@ def test_a_runtime_without_xnnpack_is_a_failure(without_xnnpack: None, tiny_bund
 
 def test_a_sound_bundle(tiny_bundle_path: Path) -> None:
     size = tiny_bundle_path.stat().st_size
-    assert only(model.check_bundle(tiny_bundle_path)) == (Status.OK, f"tiny 1.2.3, {size:,} bytes, all hashes match")
+    assert only(model.check_bundle(InUse(tiny_bundle_path))) == (
+        Status.OK,
+        f"tiny 1.2.3, {size:,} bytes, all hashes match",
+    )
     assert only(model.check_golden_vectors(tiny_bundle_path)) == (Status.OK, "all 4 answered bit for bit")
 
 
 def test_the_built_in_bundle_is_the_default(tiny_bundle_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundle_module, "default_bundle_path", lambda: tiny_bundle_path)
-    assert only(model.check_bundle(None))[1].startswith("tiny 1.2.3")
+    assert only(model.check_bundle(InUse(None)))[1].startswith("tiny 1.2.3")
     assert only(model.check_golden_vectors(None))[0] is Status.OK
 
 
@@ -84,7 +88,7 @@ def test_an_installation_without_a_bundle_is_a_failure(monkeypatch: pytest.Monke
         raise BundleError("data: 0 built-in bundles, must be one; install Maskwatch again")
 
     monkeypatch.setattr(bundle_module, "default_bundle_path", none_there)
-    assert only(model.check_bundle(None))[0] is Status.FAILED
+    assert only(model.check_bundle(InUse(None)))[0] is Status.FAILED
 
 
 @pytest.mark.parametrize("damage", ["torn", "absent", "another"])
@@ -98,7 +102,7 @@ def test_a_bundle_that_does_not_open_fails_once_and_the_rest_is_skipped(damage: 
         network = tiny_model("finder")
         assert data.count(network) == 1
         tiny_bundle_path.write_bytes(data.replace(network, bytes(len(network))))
-    (finding,) = model.check_bundle(tiny_bundle_path)
+    (finding,) = model.check_bundle(InUse(tiny_bundle_path))
     assert (finding.status, str(tiny_bundle_path) in finding.measured) == (Status.FAILED, True)
     pi = healthy_pi()
     for rest in (
@@ -113,7 +117,7 @@ def test_a_bundle_that_does_not_open_fails_once_and_the_rest_is_skipped(damage: 
 def test_a_bundle_without_a_face_finder_is_no_bundle_for_a_door(tmp_path: Path) -> None:
     members = {"classifier.tflite": tiny_members()["classifier.tflite"]}
     path = write_bundle(tmp_path, tiny_manifest(finder=None), members).path
-    status, measured = only(model.check_bundle(path))
+    status, measured = only(model.check_bundle(InUse(path)))
     assert (status, "no face finder" in measured) == (Status.FAILED, True)
     assert only(model.check_xnnpack(path)) == (Status.OK, "runs classifier.tflite")
 

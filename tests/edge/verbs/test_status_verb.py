@@ -51,6 +51,9 @@ DOOR = Status(
     camera_lost_seconds=None,
     camera_lost_reason=None,
     model="masknet 1.2.3",
+    model_sha256="0123456789abcdef" * 4,
+    slot=None,
+    trial=None,
     reloads=2,
     since="2026-01-02T03:04:05+01:00",
     uptime_seconds=11_530.0,
@@ -96,7 +99,7 @@ def test_a_few_lines_say_it_all(path: Path, capsys: Captured) -> None:
         "  people   without mask 0.97, with mask 0.98, not sure yet",
         "  camera   picamera, 9.8 frames/s, 84 ms from picture to light",
         "  frames   12345 judged, 678 watched for motion alone, 12 gave way to newer ones",
-        "  model    masknet 1.2.3",
+        "  model    masknet 1.2.3 (0123456789ab)",
         "  running  3 h 12 min, since 2026-01-02T03:04:05+01:00, 2 reloads",
         "  process  812, Maskwatch 0.1.0",
     ]
@@ -124,8 +127,23 @@ def test_a_door_at_rest_says_so() -> None:
     assert next(block(resting)) == "- nobody, for 3 s; judges a few frames only, as nothing moves"
 
 
+@pytest.mark.parametrize(("trial", "words"), [("trying", "on trial"), ("confirmed", "confirmed")])
+def test_a_slots_model_says_where_it_is_from_and_how_its_trial_stands(trial: str, words: str) -> None:
+    slotted = replace(DOOR, slot="b", trial=trial)
+    assert list(block(slotted))[4] == f"  model    masknet 1.2.3 (0123456789ab), slot b, {words}"
+    assert change(slotted).endswith(f"; picamera with masknet 1.2.3, slot b, {words}")
+    assert slotted.news != DOOR.news
+
+
 def test_before_the_first_frame_nothing_is_made_up() -> None:
-    unknown = {"camera_source": None, "model": None, "latency_seconds": None, "people": (), "reloads": 0}
+    unknown = {
+        "camera_source": None,
+        "model": None,
+        "model_sha256": None,
+        "latency_seconds": None,
+        "people": (),
+        "reloads": 0,
+    }
     lines = list(block(replace(DOOR, state="starting", **unknown)))
     assert lines[0].startswith(". starting: no picture judged yet")
     assert (lines[2], lines[4]) == ("  camera   not known yet, 9.8 frames/s", "  model    not loaded yet")
