@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-pi check install uninstall bench bench-pi soak crash-test lock pictures clean
+.PHONY: help demo test test-pi check install uninstall bench bench-flash bench-pi soak crash-test lock pictures clean
 .DELETE_ON_ERROR:
 
 help:  ## show this
@@ -32,6 +32,9 @@ uninstall: python  ## take it off again; OPTIONS=--purge: settings and state too
 
 bench: $(VENV)/demo.stamp  ## time the pipeline, the daemon's start and its memory
 	$(BIN)/maskwatch bench
+
+bench-flash: $(VENV)/dev.stamp  ## time a flash over a real sshd: to the first frame on the new model, and for 1 to 20 doors
+	@$(BIN)/python tests/e2e/bench_flash.py
 
 bench-pi: $(VENV)/demo.stamp  ## count a pass's instructions on a Pi's cores; AGAINST=FILE.tflite compares
 	@$(BIN)/python tests/pi/bench_pi.py $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(AGAINST),--against "$(AGAINST)")

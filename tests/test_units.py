@@ -15,8 +15,11 @@ from maskwatch.cameras.base import FROZEN_SECONDS
 from maskwatch.capture import GIVE_UP_SECONDS, LONGEST_PAUSE_SECONDS, STUCK_GRACE_SECONDS
 from maskwatch.config import CameraSettings, IdleSettings
 from maskwatch.errors import ExitCode
+from maskwatch.installer.places import FLASH_HOME, FLASH_USER
 from maskwatch.service import FEEDS_PER_PERIOD
 from maskwatch.setting import rule_of
+from maskwatch.slots.states import SLOT_NAMES
+from maskwatch.slots.store import SLOTS
 
 FOLDER = Path(__file__).parents[1] / "systemd"
 UNIT = FOLDER / "maskwatch.service"
@@ -130,6 +133,8 @@ def test_a_system_without_them_gets_the_user_and_its_groups(tmp_path: Path) -> N
     groups = dict(line.split(":")[0::3] for line in (tmp_path / "etc/group").read_text().splitlines())
     (user,) = [fields for fields in users if fields[0] == one("User")]
     assert user[-1].endswith("nologin")
+    (login,) = [fields for fields in users if fields[0] == FLASH_USER]
+    assert (login[3], login[-2:]) == (user[3], [FLASH_HOME, "/bin/sh"])
     assert {name for name, members in groups.items() if members == user[0]} == set(one("SupplementaryGroups").split())
 
 
@@ -144,7 +149,10 @@ def test_the_drop_ins_keys_are_not_in_the_unit_where_an_older_systemd_would_comp
 def test_the_user_and_the_groups_are_made_by_sysusers() -> None:
     made = rows("maskwatch.sysusers.conf")
     user = one("User")
-    assert [fields[1] for fields in made if fields[0] == "u"] == [user] == [one("Group")]
+    assert [fields[1] for fields in made if fields[0] == "u"] == [user, FLASH_USER]
+    assert user == one("Group")
+    (login,) = (fields for fields in made if fields[1] == FLASH_USER)
+    assert (login[2], login[4:]) == (f"-:{user}", [FLASH_HOME, "/bin/sh"])
     assert [fields[2] for fields in made if fields[0] == "m" and fields[1] == user] == one(
         "SupplementaryGroups"
     ).split()
@@ -152,13 +160,16 @@ def test_the_user_and_the_groups_are_made_by_sysusers() -> None:
 
 def test_every_folder_that_the_unit_names_is_made_by_it_or_by_tmpfiles() -> None:
     made = {fields[1]: fields[2:] for fields in rows("maskwatch.tmpfiles.conf") if fields[0] == "d"}
-    assert made == {
+    slots = {str(SLOTS / name): ["2770", one("User"), one("Group")] for name in ("", *SLOT_NAMES)}
+    assert made == slots | {
         f"/var/lib/{one('StateDirectory')}": [one("StateDirectoryMode"), one("User"), one("Group")],
         f"/etc/{one('ConfigurationDirectory')}": ["0755", "root", "root"],
+        # who flashes must not let others in: the keys are root's
+        FLASH_HOME: ["0755", "root", "root"],
+        f"{FLASH_HOME}/.ssh": ["0755", "root", "root"],
     }
     assert one("WorkingDirectory") == f"/run/{one('RuntimeDirectory')}"
-    (home,) = (fields[4] for fields in rows("maskwatch.sysusers.conf") if fields[0] == "u")
-    assert home in made
+    assert {fields[4] for fields in rows("maskwatch.sysusers.conf") if fields[0] == "u"} <= made.keys()
 
 
 def test_every_command_is_one_that_the_command_line_understands(monkeypatch: pytest.MonkeyPatch) -> None:

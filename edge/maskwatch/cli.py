@@ -24,6 +24,8 @@ VERBS = {
     "install": "maskwatch.verbs.install",
     "uninstall": "maskwatch.verbs.uninstall",
     "bundle": "maskwatch.verbs.bundle",
+    "flash": "maskwatch.verbs.flash",
+    "receive": "maskwatch.verbs.receive",
     "slots": "maskwatch.verbs.slots",
     "keys": "maskwatch.verbs.keys",
     "bench": "maskwatch.verbs.bench",

@@ -21,6 +21,9 @@ SYSUSERS = "/etc/sysusers.d/maskwatch.conf"
 TMPFILES = "/etc/tmpfiles.d/maskwatch.conf"
 USER = "maskwatch"
 GROUPS = ("video", "gpio")
+FLASH_USER = "maskwatch-flash"
+FLASH_HOME = f"/var/lib/{FLASH_USER}"
+"""Root's own: a login that may flash must not write itself other keys."""
 
 SETTINGS = "/etc/maskwatch"
 CONFIG = f"{SETTINGS}/config.toml"

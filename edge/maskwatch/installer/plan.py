@@ -14,6 +14,7 @@ from maskwatch.installer.places import (
     COMMAND,
     DROP_IN,
     DROP_INS,
+    FLASH_HOME,
     HOME,
     PROGRAM,
     RUNTIME,
@@ -67,9 +68,15 @@ def install_plan(system: System, wheel: Wheel, options: Options) -> list[Step]:
 
 def uninstall_plan(system: System, options: Options) -> list[Step]:
     """The steps that take it all back."""
-    kept: list[Step] = [Said("settings and state", f"kept; to remove them too: sudo rm -r {SETTINGS} {STATE}")]
+    kept: list[Step] = [
+        Said("settings and state", f"kept; to remove them too: sudo rm -r {SETTINGS} {STATE} {FLASH_HOME}")
+    ]
     if options.purge:
-        kept = [files.Absent("settings", SETTINGS), files.Absent("state", STATE)]
+        kept = [
+            files.Absent("settings", SETTINGS),
+            files.Absent("state", STATE),
+            files.Absent("flash login's keys", FLASH_HOME),
+        ]
     return [
         Stopped(),
         files.Absent("growing pause", DROP_IN),

@@ -12,7 +12,7 @@ from unittest import mock
 
 from maskwatch.installer import trial
 from maskwatch.installer.commands import Completed
-from maskwatch.installer.places import CONFIG, ENABLED, UNIT, USER, VENV
+from maskwatch.installer.places import CONFIG, ENABLED, FLASH_HOME, FLASH_USER, UNIT, USER, VENV
 from maskwatch.installer.system import System
 
 DEBIAN = frozenset({"ca-certificates", "python3-venv", "python3-numpy", "python3-lgpio"})
@@ -165,8 +165,12 @@ class FakePi:
         return Completed(0, "")
 
     def _systemd_sysusers(self, file: str) -> None:
-        assert f"u {USER} " in self.text(file)
-        self.put("etc/passwd", self.text("etc/passwd") + f"{USER}:x:{USER_ID}:{USER_ID}::/var/lib/{USER}:\n")
+        for user, number, home in ((USER, USER_ID, f"/var/lib/{USER}"), (FLASH_USER, USER_ID - 1, FLASH_HOME)):
+            assert f"u {user} " in self.text(file)
+            if f"\n{user}:" not in self.text("etc/passwd"):
+                self.put("etc/passwd", self.text("etc/passwd") + f"{user}:x:{number}:{USER_ID}::{home}:\n")
+        if f"\n{USER}:" in self.text("etc/group"):
+            return
         groups = self.text("etc/group").replace(":pi\n", f":pi,{USER}\n")
         self.put("etc/group", f"{groups}{USER}:x:{USER_ID}:\n")
 
@@ -181,8 +185,9 @@ class FakePi:
     def _userdel(self, user: str) -> None:
         self._drop("etc/passwd", user)
         self.put("etc/group", self.text("etc/group").replace(f",{user}\n", "\n"))
-        if self.userdel_takes_group:
-            self._groupdel(user)
+        others = [line for line in self.text("etc/passwd").splitlines() if f":{USER_ID}::" in line]
+        if self.userdel_takes_group and not others:  # a group that is somebody's own stays
+            self._groupdel(USER)
 
     def _groupdel(self, group: str) -> None:
         self._drop("etc/group", group)

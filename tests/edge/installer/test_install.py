@@ -17,6 +17,7 @@ from maskwatch.installer.places import (
     CONFIG,
     DROP_IN,
     DROP_INS,
+    FLASH_HOME,
     HOME,
     PROGRAM,
     SETTINGS,
@@ -150,6 +151,31 @@ def test_a_group_that_outlives_its_user_is_removed_too(pi: FakePi, wheel: Wheel)
     assert "maskwatch" not in pi.text("etc/group")
 
 
+def test_the_login_that_flashes_goes_first_or_the_group_would_stay(pi: FakePi, wheel: Wheel) -> None:
+    install(pi, wheel)
+    assert "maskwatch-flash:x:" in pi.text("etc/passwd")
+    uninstall(pi)
+    assert ran(pi, "userdel") == [("userdel", "maskwatch-flash"), ("userdel", "maskwatch")]
+    assert ran(pi, "groupdel") == []
+
+
+def test_an_upgrade_brings_the_login_that_flashes(pi: FakePi, wheel: Wheel) -> None:
+    install(pi, wheel)
+    without = [line for line in pi.text("etc/passwd").splitlines(keepends=True) if "maskwatch-flash" not in line]
+    pi.put("etc/passwd", "".join(without))
+    install(pi, wheel)
+    assert pi.text("etc/passwd").count("\nmaskwatch-flash:x:") == 1
+    assert pi.text("etc/passwd").count("\nmaskwatch:x:") == 1
+
+
+def test_somebodys_own_account_of_that_name_is_left(pi: FakePi, wheel: Wheel) -> None:
+    install(pi, wheel)
+    pi.put("etc/passwd", pi.text("etc/passwd").replace("::/var/lib/maskwatch-flash:", "::/home/maskwatch-flash:"))
+    uninstall(pi)
+    assert "maskwatch-flash:x:" in pi.text("etc/passwd")
+    assert ran(pi, "userdel") == [("userdel", "maskwatch")]
+
+
 def test_others_commands_and_drop_ins_are_not_removed(pi: FakePi, wheel: Wheel) -> None:
     pi.systemd = "257.7-1"
     install(pi, wheel)
@@ -181,14 +207,17 @@ def test_an_uninstall_that_is_broken_off_still_has_its_command(pi: FakePi, wheel
     pi.fails = {}
     uninstall(pi, purge=True)
     removed = [line.partition(": removed ")[2] for line in pi.said if ": removed /" in line]
-    assert removed == [SYSUSERS, TMPFILES, SETTINGS, STATE, COMMAND, VENV, VENVS, HOME]
+    assert removed == [SYSUSERS, TMPFILES, SETTINGS, STATE, FLASH_HOME, COMMAND, VENV, VENVS, HOME]
 
 
 def test_what_is_kept_is_named_with_a_way_that_is_left(pi: FakePi, wheel: Wheel) -> None:
     """It named --purge, a moment before there was no such command."""
     install(pi, wheel)
     uninstall(pi)
-    assert f"settings and state: as it is (kept; to remove them too: sudo rm -r {SETTINGS} {STATE})" in pi.said
+    assert (
+        f"settings and state: as it is (kept; to remove them too: sudo rm -r {SETTINGS} {STATE} {FLASH_HOME})"
+        in pi.said
+    )
 
 
 LOGINS = [

@@ -1,0 +1,144 @@
+"""What people see: lines that are drawn again on a terminal, plain ones elsewhere, and a table at the end."""
+
+from __future__ import annotations
+
+import io
+import re
+
+from maskwatch.flash.result import Outcome, Result, Step
+from maskwatch.flash.table import Board, result_words, table_rows
+from maskwatch.verbs.plain import one_line
+
+RESULTS = [
+    Result("door-1", Outcome.CONFIRMED, "", "masknet 1.0.0", 6.04, 414_000),
+    Result("pi@door-22", Outcome.ROLLED_BACK, "not confirmed within 180 s", "masknet 0.3.1", 187.5, 414_000),
+    Result("door-3", Outcome.UNREACHABLE, "ssh: connect to host door-3 port 22: No route to host", "", 3.0),
+]
+
+
+class Screen(io.StringIO):
+    """A terminal that understands what is drawn: lines, and the way back up to erase them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[str] = [""]
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        for part in re.split(r"(\x1b\[\d+F\x1b\[J|\n)", text):
+            if part == "\n":
+                self.rows.append("")
+            elif part.startswith("\x1b"):
+                up = int(part[2 : part.index("F")])
+                assert up < len(self.rows)
+                self.rows[-up - 1 :] = [""]
+            else:
+                self.rows[-1] += part
+        return len(text)
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        self.now_s += 1.0
+        return self.now_s
+
+
+def test_elsewhere_each_step_is_one_line() -> None:
+    stream = io.StringIO()
+    board = Board(stream, 1, one_line)
+    board.progress("door-1", Step.CONNECTING, 0, 0)
+    for done in range(0, 414_001, 1000):
+        board.progress("door-1", Step.UPLOADING, done, 414_000)
+    board.progress("door-1", Step.VERIFYING, 0, 0)
+    board.progress("door-1", Step.TRYING, 0, 0)
+    board.progress("door-1", Step.TRYING, 0, 0)
+    board.ended(RESULTS[0])
+    board.close()
+    board.table(RESULTS[:1], "masknet 1.0.0")
+    assert stream.getvalue().splitlines() == [
+        "door-1: connecting",
+        "door-1: uploading 414 kB",
+        "door-1: verifying there",
+        "door-1: trying",
+        "door-1: confirmed, runs masknet 1.0.0, 6.0 s",
+        "1 of 1 door runs masknet 1.0.0",
+    ]
+
+
+def test_a_terminal_shows_a_bar_a_door_and_keeps_what_ended() -> None:
+    screen = Screen()
+    board = Board(screen, 3, one_line, clock=Time(), size=lambda: (80, 24))
+    board.progress("door-1", Step.UPLOADING, 207_000, 414_000)
+    board.progress("pi@door-22", Step.TRYING, 0, 0)
+    assert screen.rows == [
+        "  door-1      uploading  [##########----------] 207 of 414 kB",
+        "  pi@door-22  trying",
+        "0 of 3 done",
+        "",
+    ]
+    board.ended(RESULTS[0])
+    board.ended(RESULTS[2])
+    assert screen.rows == [
+        "door-1: confirmed, runs masknet 1.0.0, 6.0 s",
+        "door-3: unreachable: ssh: connect to host door-3 port 22: No route to host, 3.0 s",
+        "  pi@door-22  trying",
+        "2 of 3 done, 1 failed",
+        "",
+    ]
+    board.close()
+    assert len(screen.rows) == 3
+
+
+def test_a_small_terminal_is_not_overdrawn() -> None:
+    screen = Screen()
+    board = Board(screen, 300, one_line, clock=Time(), size=lambda: (20, 6))
+    for number in range(30):
+        board.progress(f"a-door-with-a-long-name-{number}", Step.UPLOADING, 1, 2)
+    assert len(screen.rows) <= 6
+    assert all(len(row) < 20 for row in screen.rows)
+
+
+def test_it_is_not_drawn_more_often_than_eyes_see() -> None:
+    screen = Screen()
+    board = Board(screen, 1, one_line, clock=lambda: 5.0, size=lambda: (80, 24))
+    board.progress("door-1", Step.UPLOADING, 1, 4)
+    board.progress("door-1", Step.UPLOADING, 4, 4)
+    assert "1 of 4" not in "".join(screen.rows)
+    assert screen.rows[0].endswith("0 of 0 kB")
+    assert "[#####---" in screen.rows[0]
+
+
+def test_the_table_has_a_line_a_door_and_columns() -> None:
+    assert list(table_rows(RESULTS)) == [
+        "door        result       runs           time     why",
+        "door-1      confirmed    masknet 1.0.0  6.0 s    ",
+        "pi@door-22  rolled back  masknet 0.3.1  187.5 s  not confirmed within 180 s",
+        "door-3      unreachable  -              3.0 s    ssh: connect to host door-3 port 22: No route to host",
+    ]
+
+
+def test_the_last_line_counts() -> None:
+    stream = io.StringIO()
+    Board(stream, 3, one_line).table(RESULTS, "masknet 1.0.0")
+    assert stream.getvalue().splitlines()[-1] == "1 of 3 doors run masknet 1.0.0"
+
+
+def test_what_was_resumed_is_told() -> None:
+    result = Result("door-1", Outcome.CONFIRMED, "", "m 1", 1.0, 200, 212_000)
+    assert result_words(result) == "confirmed, runs m 1, resumed at 212 kB, 1.0 s"
+
+
+def test_words_of_a_door_cannot_draw_on_the_terminal() -> None:
+    stream = io.StringIO()
+    board = Board(stream, 2, one_line)
+    evil = Result("door-1", Outcome.REFUSED, "\x1b[2J\nall is well", "m\x07", 1.0)
+    board.ended(evil)
+    board.table([evil, evil], "m")
+    assert "\x1b" not in stream.getvalue()
+    assert "\x07" not in stream.getvalue()
+    assert len(stream.getvalue().splitlines()) == 5
