@@ -1,4 +1,7 @@
-"""The sizes of each network that `tune` compares, and the short, equal schedule that each is trained with."""
+"""The sizes of each network that `tune` compares, and the short, equal schedule that each is trained with.
+
+A schedule is of float training alone: candidates are rounded to int8 without fine-tuning.
+"""
 
 from __future__ import annotations
 
@@ -87,6 +90,7 @@ def finder_candidates(recipe: FinderRecipe, schedule: TuneSchedule = FINDER_SCHE
                 neck=scaled((recipe.neck,), ratio)[0],
                 scenes_per_epoch=schedule.samples_per_epoch,
                 stages=(first, last),
+                int8_epochs=0,
             ),
             size_px == shipped_px,
         )
@@ -108,6 +112,7 @@ def classifier_candidates(
                 widths=scaled(recipe.widths, ratio),
                 size_px=size_px[0],
                 epochs=schedule.epochs,
+                int8_epochs=0,
                 crops_per_epoch=schedule.samples_per_epoch,
             ),
             size_px == shipped_px,

@@ -1,4 +1,4 @@
-"""From a run folder to a bundle: quantise, fit temperatures and thresholds, compare with float, measure, pack."""
+"""From a run folder to a bundle: convert to int8, fit temperatures and thresholds, pass the gate, measure, pack."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from maskwatch.interpreter import TFLiteNetwork
 from maskwatch.manifest import ClassifierSpec, FinderSpec, Manifest, utc_text
 from maskwatch.pipeline import Pipeline
 from maskwatch_train import calibration
-from maskwatch_train.evaluate import Progress, evaluate_pipeline
+from maskwatch_train.evaluate import Evaluation, Progress, evaluate_pipeline
 from maskwatch_train.index import DETECTION, Sample
 from maskwatch_train.keras_network import WHOLE_PICTURE_CNN, classifier_spec, finder_spec, keras_pipeline
 from maskwatch_train.report import summary
-from maskwatch_train.runs import FINDER, TrainedNetwork, code_identity, load_network
+from maskwatch_train.runs import FINDER, TrainedNetwork, code_identity, load_int8_network, load_network
 from maskwatch_train.split import Split, data_identity
 
 from maskwatch_convert.model_card import model_card
@@ -38,27 +38,48 @@ logger = logging.getLogger(__name__)
 
 GOLDEN_SEEDS = ("golden-1", "golden-2", "golden-3")
 
+NamedProgress = Callable[[str], Progress]
+
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """A finished bundle and how its int8 networks compare with the float ones."""
+    """A finished bundle and how its int8 networks compare with what was trained, and with float."""
 
     bundle: Bundle
     parity: Parity
 
 
 @dataclass(frozen=True, slots=True)
-class _Quantised:
-    """The int8 files with their specs."""
+class _Specs:
+    """Of both networks, with an operating point: temperatures and thresholds."""
 
-    files: dict[str, bytes]
     finder: FinderSpec | None
     classifier: ClassifierSpec
 
-    def pipeline(self) -> Pipeline:
-        finder = None if self.finder is None else FaceFinder(TFLiteNetwork(self.files[self.finder.file]), self.finder)
-        network = TFLiteNetwork(self.files[self.classifier.file])
-        return Pipeline(finder, MaskClassifier(network, self.classifier))
+
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    """A run folder's networks in one of their forms."""
+
+    finder: TrainedNetwork | None
+    classifier: TrainedNetwork
+
+    def pipeline(self, specs: _Specs) -> Pipeline:
+        return keras_pipeline(self.finder, self.classifier, specs.finder, specs.classifier)
+
+
+@dataclass(frozen=True, slots=True)
+class _Quantised:
+    """The int8 files, by name."""
+
+    files: dict[str, bytes]
+
+    def pipeline(self, specs: _Specs) -> Pipeline:
+        finder = None
+        if specs.finder is not None:
+            finder = FaceFinder(TFLiteNetwork(self.files[specs.finder.file]), specs.finder)
+        network = TFLiteNetwork(self.files[specs.classifier.file])
+        return Pipeline(finder, MaskClassifier(network, specs.classifier))
 
 
 def convert_run(
@@ -70,49 +91,35 @@ def convert_run(
     name: str,
     version: str,
     seed: int,
-    progress: Callable[[str], Progress],
+    progress: NamedProgress,
 ) -> Converted:
     """Make the bundle of a run folder's networks in `folder`; `progress` names each part of the work.
 
     Raises:
-        DataError: the run folder holds no finished networks, or the data no labelled pictures to measure them on.
-        FindingError: a network is not wholly int8, or farther from what was trained than the gate allows.
+        DataError: the run folder holds no finished networks in int8 form, or the data no labelled pictures to measure
+            them on.
+        OperatorError: Keras runs on another backend than TensorFlow.
+        FindingError: a network is not wholly int8, or int8 strays from what was trained, or loses against the float
+            network, by more than the gate allows.
     """
     for part, samples in (("validation", split.validation), ("test", split.test)):
         if all(sample.label is None for sample in samples):
             raise DataError(f"the {part} part of the data holds no labelled picture: run `maskwatch data fetch`")
-    finder = None if architecture == WHOLE_PICTURE_CNN else load_network(run_folder / FINDER)
-    classifier = load_network(run_folder / architecture)
-    quantised = _quantise(finder, classifier, split.train, seed)
-    as_trained = functools.partial(keras_pipeline, finder, classifier)
+    trained, before = _load(run_folder, architecture)
+    untuned = _untuned(trained)
+    quantised = _quantise(trained, untuned, split.train, seed)
+    specs, validation, parity = _through_the_gate(quantised, trained, before, untuned, split.validation, progress)
 
-    # In float arithmetic, so that the gate below measures int8 at figures that were not fitted to it.
-    quantised = _at_operating_point(quantised, as_trained, split.validation, progress)
-    specs = (quantised.finder, quantised.classifier)
-    trained = evaluate_pipeline(as_trained(*specs), split.validation, progress("as trained, on validation"))
-    as_float = None
-    if finder is not None:
-        before = (
-            load_network(run_folder / FINDER, as_float=True),
-            load_network(run_folder / architecture, as_float=True),
-        )
-        as_float = evaluate_pipeline(keras_pipeline(*before, *specs), split.validation, progress("float on validation"))
-    validation = evaluate_pipeline(quantised.pipeline(), split.validation, progress("int8 on validation"))
-    parity = compare(trained, validation, before=as_float)
-    if parity.faults:
-        logger.warning("%s", parity.text())
-        raise FindingError(f"int8 is not what was trained: {'; '.join(parity.faults)}")
-
-    test = evaluate_pipeline(quantised.pipeline(), split.test, progress("int8 on test"))
+    test = evaluate_pipeline(quantised.pipeline(specs), split.test, progress("int8 on test"))
     manifest = Manifest(
         name=name,
         version=version,
         made_at=utc_text(datetime.now(UTC)),
-        finder=quantised.finder,
-        classifier=quantised.classifier,
+        finder=specs.finder,
+        classifier=specs.classifier,
         members={},
         report=summary(test),
-        training=_training(finder, classifier, split, parity, seed),
+        training=_training(trained, split, parity, seed),
         reference_histograms=validation.histograms,
         golden=tuple(
             vector
@@ -126,61 +133,94 @@ def convert_run(
     return Converted(write_bundle(folder, manifest, members), parity)
 
 
-def _quantise(
-    finder: TrainedNetwork | None, classifier: TrainedNetwork, train: tuple[Sample, ...], seed: int
-) -> _Quantised:
-    judged = classifier_spec(classifier)
-    if finder is None:  # the original method's CNN has no int8 form
+def _load(run_folder: Path, architecture: str) -> tuple[_Trained, _Trained | None]:
+    """The networks in the form that serves, and in float before they took it: None of the original method's."""
+    if architecture == WHOLE_PICTURE_CNN:
+        return _Trained(None, load_network(run_folder / architecture)), None
+    folders = run_folder / FINDER, run_folder / architecture
+    in_int8_form = _Trained(*(load_int8_network(folder) for folder in folders))
+    return in_int8_form, _Trained(*(load_network(folder, as_float=True) for folder in folders))
+
+
+def _untuned(trained: _Trained) -> _Specs:
+    finder = None if trained.finder is None else finder_spec(trained.finder)
+    return _Specs(finder, classifier_spec(trained.classifier))
+
+
+def _quantise(trained: _Trained, specs: _Specs, train: tuple[Sample, ...], seed: int) -> _Quantised:
+    finder, judged = specs.finder, specs.classifier
+    if trained.finder is None or finder is None:  # the original method's CNN has no int8 form
         pictures = calibration.classifier_pictures(train, seed, faces=False)
         batches = functools.partial(calibration.classifier_batches, pictures, judged.size_px, judged.margin_ratio)
-        return _Quantised({judged.file: quantise(classifier.network, batches)}, None, judged)
-    found = finder_spec(finder)
-    files = {found.file: quantise(finder.network), judged.file: quantise(classifier.network)}
-    return _Quantised(files, found, judged)
+        return _Quantised({judged.file: quantise(trained.classifier.network, batches)})
+    files = {finder.file: quantise(trained.finder.network), judged.file: quantise(trained.classifier.network)}
+    return _Quantised(files)
+
+
+def _through_the_gate(
+    quantised: _Quantised,
+    trained: _Trained,
+    before: _Trained | None,
+    untuned: _Specs,
+    samples: Sequence[Sample],
+    progress: NamedProgress,
+) -> tuple[_Specs, Evaluation, Parity]:
+    """Choose an operating point, and measure int8 at it; compare that with what was trained, and with float.
+
+    It is chosen in float arithmetic, so that int8 is measured at figures that were not fitted to it. The float network
+    has a point of its own: at another's it would look worse than it is.
+
+    Raises:
+        FindingError: int8 strays, or loses, by more than the gate allows.
+    """
+    specs = _at_operating_point(untuned, trained.pipeline, samples, progress)
+    as_trained = evaluate_pipeline(trained.pipeline(specs), samples, progress("as trained, on validation"))
+    as_float = None
+    if before is not None:
+        own = _at_operating_point(untuned, before.pipeline, samples, lambda part: progress(f"{part}, in float"))
+        as_float = evaluate_pipeline(before.pipeline(own), samples, progress("float on validation"))
+    as_int8 = evaluate_pipeline(quantised.pipeline(specs), samples, progress("int8 on validation"))
+    parity = compare(as_trained, as_int8, before=as_float)
+    if parity.faults:
+        logger.warning("%s", parity.text())
+        raise FindingError(f"int8 is refused: {'; '.join(parity.faults)}")
+    return specs, as_int8, parity
 
 
 def _at_operating_point(
-    quantised: _Quantised,
-    pipeline: Callable[[FinderSpec | None, ClassifierSpec], Pipeline],
+    untuned: _Specs,
+    pipeline: Callable[[_Specs], Pipeline],
     samples: Sequence[Sample],
-    progress: Callable[[str], Progress],
-) -> _Quantised:
-    """Fit temperatures and choose the thresholds at them; `quantised` comes with temperatures of 1.
+    progress: NamedProgress,
+) -> _Specs:
+    """Fit temperatures and choose the thresholds at them; `untuned` comes with temperatures of 1.
 
     First what counts as a face, as that decides which face of a picture is judged, then what counts as masked.
     """
-    finder, classifier = quantised.finder, quantised.classifier
+    finder, classifier = untuned.finder, untuned.classifier
     if finder is not None and classifier.second_look is not None:
-        evidence = gather(pipeline(finder, classifier), samples, progress("second look at faces"))
+        evidence = gather(pipeline(_Specs(finder, classifier)), samples, progress("second look at faces"))
         weights = fit_weights(evidence)
         finder = replace(finder, temperature=weights.temperature)
         second_look = replace(classifier.second_look, weight=weights.weight, bias=weights.bias)
         scenes = [sample for sample in samples if sample.source == DETECTION]
-        found = evaluate_pipeline(
-            pipeline(finder, replace(classifier, second_look=second_look)), scenes, progress("threshold of faces")
-        )
+        weighed = _Specs(finder, replace(classifier, second_look=second_look))
+        found = evaluate_pipeline(pipeline(weighed), scenes, progress("threshold of faces"))
         threshold = score_threshold(found, otherwise=second_look.score_threshold)
         classifier = replace(classifier, second_look=replace(second_look, score_threshold=threshold))
         finder = replace(finder, score_threshold=worth_a_look(evidence, weights, threshold))
-    judged = evaluate_pipeline(pipeline(finder, classifier), samples, progress("threshold of masks"))
+    judged = evaluate_pipeline(pipeline(_Specs(finder, classifier)), samples, progress("threshold of masks"))
     # Probabilities that leave the network as such are not scaled: see `ClassifierSpec.output`.
     temperature = 1.0 if classifier.output == "probabilities" else classifier_temperature(judged)
     threshold = mask_threshold(judged, temperature, otherwise=classifier.threshold)
-    classifier = replace(classifier, temperature=temperature, threshold=threshold)
-    return replace(quantised, finder=finder, classifier=classifier)
+    return _Specs(finder, replace(classifier, temperature=temperature, threshold=threshold))
 
 
-def _training(
-    finder: TrainedNetwork | None,
-    classifier: TrainedNetwork,
-    split: Split,
-    parity: Parity,
-    seed: int,
-) -> dict[str, Any]:
+def _training(trained: _Trained, split: Split, parity: Parity, seed: int) -> dict[str, Any]:
     """Where the networks come from: enough to train and convert them again."""
     return {
-        "finder": None if finder is None else finder.identity,
-        "classifier": classifier.identity,
+        "finder": None if trained.finder is None else trained.finder.identity,
+        "classifier": trained.classifier.identity,
         "seed": seed,
         "split": {part: data_identity(getattr(split, part)) for part in ("train", "validation", "test")},
         "parity": parity.plain(),

@@ -16,15 +16,18 @@ from maskwatch_train.evaluate import Evaluation
 from maskwatch_train.text_table import table
 
 MOST_ACCURACY_LOST = 0.003
-"""0.3 points of classification accuracy: a bundle that strays farther is not packed."""
+"""0.3 points of classification accuracy: a bundle that strays farther, or loses more, is not packed."""
 
 MOST_PRECISION_LOST = 0.01
 """1 point of the average precision of faces ≥ SMALLEST_FACE_PX: likewise."""
 
 NOTABLE = 0.002
-"""0.2 points: what strays farther is marked in the table."""
+"""0.2 points: what strays farther, or loses more, is marked in the table."""
 
 SMALLEST_FACE_PX = 32
+
+ERROR_PREFIX = "ece_"
+"""Keys of calibration errors, of which less is better."""
 
 ACCURACY = "accuracy"
 FACE_PRECISION = f"ap50_face_min_height_{SMALLEST_FACE_PX}_px"
@@ -60,7 +63,9 @@ class Figure:
 
     def loses(self, most: float) -> bool:
         """Whether int8 is worse than the float network by more than this."""
-        return self.gain is not None and self.gain < -most
+        if self.gain is None:
+            return False
+        return (-self.gain if self.key.startswith(ERROR_PREFIX) else self.gain) < -most
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ class Parity:
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """A clause for each figure that strays farther than its gate allows; none where the bundle may be packed."""
+        """A clause for each figure that strays or loses more than its gate allows; none where a bundle may pass."""
         gates = {ACCURACY: MOST_ACCURACY_LOST, FACE_PRECISION: MOST_PRECISION_LOST}
         found = []
         for figure in self.figures:
@@ -85,11 +90,12 @@ class Parity:
         return tuple(found)
 
     def text(self) -> str:
-        """For people: a table that marks what strays from what was trained by more than NOTABLE."""
+        """For people: a table, `points` from what was trained; marks what strays from that, or loses against float."""
         rows = [["", "float", "as trained", "int8", "points", ""]]
         for figure in self.figures:
             points = "–" if figure.change is None else f"{100 * figure.change:+.2f}"
-            mark = "strays" if figure.strays(NOTABLE) else ""
+            marks = {"strays": figure.strays(NOTABLE), "loses": figure.loses(NOTABLE)}
+            mark = ", ".join(word for word, marked in marks.items() if marked)
             values = map(_share, (figure.as_float, figure.as_trained, figure.as_int8))
             rows.append([figure.words, *values, points, mark])
         return "\n".join(table(rows))
@@ -123,10 +129,10 @@ def _figures(evaluation: Evaluation) -> Iterator[tuple[str, str, float]]:
     """Key, words and value of each figure, NaN where it is not defined: always the same ones."""
     metrics, detection = evaluation.classification, evaluation.detection
     yield ACCURACY, "accuracy of pictures", math.nan if metrics is None else metrics.accuracy
-    yield "ece_pictures", "ECE of pictures", evaluation.picture_masks.calibration_error
+    yield f"{ERROR_PREFIX}pictures", "ECE of pictures", evaluation.picture_masks.calibration_error
     faces = evaluation.face_masks.from_height(CALIBRATED_FACE_PX)
-    yield "ece_faces", f"ECE of faces ≥ {CALIBRATED_FACE_PX} px", faces.calibration_error
-    yield "ece_scores", "ECE of face scores", evaluation.face_scores.calibration_error
+    yield f"{ERROR_PREFIX}faces", f"ECE of faces ≥ {CALIBRATED_FACE_PX} px", faces.calibration_error
+    yield f"{ERROR_PREFIX}scores", "ECE of face scores", evaluation.face_scores.calibration_error
     for target in TARGETS:
         for height_px in (0, SMALLEST_FACE_PX):
             band, words = (f"min_height_{height_px}_px", f"≥ {height_px} px") if height_px else ("all", "all")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from maskwatch.errors import FindingError
+from maskwatch.errors import FindingError, OperatorError
 from maskwatch.interpreter import load_runtime
 from maskwatch_train.calibration import Batch
 
@@ -25,8 +25,10 @@ def quantise(network: keras.Model, batches: Callable[[], Iterable[Batch]] | None
     0 to 255) set them.
 
     Raises:
+        OperatorError: the network is in int8 form, and Keras runs on another backend than TensorFlow.
         FindingError: the result is not wholly int8, or needs more than built-in operators.
     """
+    _check_backend(network)
     import tensorflow as tf
     from tensorflow.lite.python.convert_phase import ConverterError
 
@@ -45,6 +47,15 @@ def quantise(network: keras.Model, batches: Callable[[], Iterable[Batch]] | None
             raise FindingError(f"the network cannot be converted: {_reason(error)}") from error
     _check(model)
     return model
+
+
+def _check_backend(network: keras.Model) -> None:
+    import keras
+    from maskwatch_train.forms import is_int8_form
+
+    backend = keras.backend.backend()
+    if backend != "tensorflow" and is_int8_form(network):  # whose ranges only TensorFlow's own kernel hands on
+        raise OperatorError(f"Keras runs on {backend}, where ranges are lost: convert with KERAS_BACKEND=tensorflow")
 
 
 def _one_picture(network: keras.Model) -> list[Any]:

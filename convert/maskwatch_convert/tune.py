@@ -1,4 +1,4 @@
-"""Trains several sizes of a network alike, quantises each as `convert` does, and measures all on validation."""
+"""Trains several sizes of a network alike, rounds each to int8 without fine-tuning, and measures all on validation."""
 
 from __future__ import annotations
 
@@ -96,9 +96,9 @@ class Tuner:
         for candidate, trained in self._trained("finder", candidates):
             spec = replace(finder_spec(trained), height_px=candidate.height_px, width_px=candidate.width_px)
             recipe = trained.recipe
-            size_px = spec.height_px, spec.width_px
-            form = int8_finder(trained.network, recipe["widths"], recipe["neck"], *size_px, pictures)
-            made.append((quantise(form), spec))
+            sides_px = spec.height_px, spec.width_px
+            rounded = int8_finder(trained.network, recipe["widths"], recipe["neck"], *sides_px, pictures)
+            made.append((quantise(rounded), spec))
             commits.append(trained.identity["code"]["commit"])
         finders = [FaceFinder(TFLiteNetwork(model), spec) for model, spec in made]
         figures = tune_measure.finder_figures(finders, scenes, self.progress("measure finders"))
@@ -122,8 +122,8 @@ class Tuner:
         for _, trained in self._trained("classifier", candidates):
             spec = classifier_spec(trained)
             widths = trained.recipe["widths"]
-            form = int8_masknet(trained.network, spec.size_px, widths, spec.margin_ratio, pictures)
-            made.append((quantise(form), spec))
+            rounded = int8_masknet(trained.network, spec.size_px, widths, spec.margin_ratio, pictures)
+            made.append((quantise(rounded), spec))
             commits.append(trained.identity["code"]["commit"])
         classifiers = [MaskClassifier(TFLiteNetwork(model), spec) for model, spec in made]
         figures = tune_measure.classifier_figures(classifiers, faces, self.progress("measure classifiers"))

@@ -21,6 +21,8 @@ from maskwatch_convert.tune_measure import ROUNDS, SMALLEST_FACE_PX
 COMPARED = {"finder": f"AP50 of faces ≥ {SMALLEST_FACE_PX} px", "classifier": "accuracy on faces"}
 """What the first figure of each network is, for people."""
 
+ROUNDED = "rounded without fine-tuning"
+
 BUSY_RATIO = 1.5
 """Slowest tenth to quickest tenth of a network's runs; above it others held the processor, longer runs the more."""
 
@@ -71,9 +73,9 @@ class TuneReport:
         """How each candidate was trained, on one line."""
         recipe = self.comparison.measured[0].candidate.recipe
         if isinstance(recipe, ClassifierRecipe):
-            return f"each trained for {_epochs(recipe.epochs)} of {recipe.crops_per_epoch} crops"
+            return f"each trained for {_epochs(recipe.epochs)} of {recipe.crops_per_epoch} crops, {ROUNDED}"
         parts = [f"{_epochs(stage.epochs)} at {stage.width_px}×{stage.height_px}" for stage in recipe.stages]
-        return f"each width trained once, for {' and '.join(parts)}, {recipe.scenes_per_epoch} scenes each"
+        return f"each width trained once, for {' and '.join(parts)}, {recipe.scenes_per_epoch} scenes each, {ROUNDED}"
 
     def conditions(self) -> str:
         """How each candidate was measured, on one line."""

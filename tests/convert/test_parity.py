@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import keras
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,8 @@ from maskwatch_convert.convert import convert_run
 from maskwatch_convert.parity import ACCURACY, FACE_PRECISION, Figure, Parity, compare
 from maskwatch_train.evaluate import Evaluation, PictureVerdict, SceneFaces, summarise
 from maskwatch_train.index import CLASSIFICATION, DETECTION, LabelledBox, Sample
+from maskwatch_train.recipes import FinderRecipe
+from maskwatch_train.runs import code_identity, save_network
 from maskwatch_train.split import Split
 from tiny_models import tiny_manifest
 
@@ -91,21 +94,30 @@ def test_faces_that_int8_does_not_find_refuse_a_bundle():
     assert compare(scenes(0.9), scenes(0.8)).faults == ()
 
 
-def test_the_table_marks_in_a_word_what_strays_by_more_than_a_fifth_of_a_point():
+def test_the_table_marks_in_a_word_what_strays_or_loses_more_than_a_fifth_of_a_point():
+    """Of a calibration error less is better."""
     figures = [
-        Figure("a", "just so", 0.91, 0.9, 0.898),
+        Figure("a", "just so", 0.9, 0.9, 0.898),
         Figure("b", "too far", None, 0.9, 0.8979),
         Figure("c", "the other way", 0.91, 0.9, 0.95),
         Figure("d", "unknown", None, None, 0.9),
+        Figure("e", "worse than float", 0.91, 0.9, 0.9),
+        Figure("f", "both", 0.91, 0.9, 0.88),
+        Figure("ece_g", "a smaller error", 0.02, 0.01, 0.01),
+        Figure("ece_h", "a larger error", 0.01, 0.02, 0.02),
     ]
     head, rule, *rows = Parity(tuple(figures)).text().splitlines()
     assert head.split() == ["float", "as", "trained", "int8", "points"]
     assert set(rule) == {"─"}
     assert [" ".join(row.split()) for row in rows] == [
-        "just so 0.9100 0.9000 0.8980 -0.20",
+        "just so 0.9000 0.9000 0.8980 -0.20",
         "too far – 0.9000 0.8979 -0.21 strays",
         "the other way 0.9100 0.9000 0.9500 +5.00 strays",
         "unknown – – 0.9000 –",
+        "worse than float 0.9100 0.9000 0.9000 +0.00 loses",
+        "both 0.9100 0.9000 0.8800 -2.00 strays, loses",
+        "a smaller error 0.0200 0.0100 0.0100 +0.00",
+        "a larger error 0.0100 0.0200 0.0200 +0.00 loses",
     ]
 
 
@@ -142,3 +154,17 @@ def test_data_without_labelled_pictures_are_refused_before_any_work(tmp_path, pa
         convert_run(
             tmp_path, "masknet", Split(**parts), tmp_path, name="a", version="1.0.0", seed=1, progress=lambda _: iter
         )
+
+
+def test_a_run_of_before_int8s_rounding_is_refused_before_any_work(tmp_path):
+    """Its finder has no fixed size of input, nor ranges: the converter stopped with pages of its own."""
+    (tmp_path / "finder").mkdir()
+    picture = keras.Input((None, None, 3))
+    trained = keras.Model(picture, keras.layers.Conv2D(1, 8)(picture))
+    save_network(tmp_path / "finder", trained, FinderRecipe(), seed=1, data={}, code=code_identity())
+    split = Split((sample(1),), (sample(1),), (sample(1),))
+    with pytest.raises(
+        DataError, match=r"finder was trained before networks learnt int8's rounding: .*--run"
+    ) as caught:
+        convert_run(tmp_path, "masknet", split, tmp_path, name="a", version="1.0.0", seed=1, progress=lambda _: iter)
+    assert "\n" not in str(caught.value)

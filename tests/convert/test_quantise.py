@@ -6,9 +6,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from maskwatch.errors import FindingError
+from maskwatch.errors import FindingError, OperatorError
 from maskwatch.interpreter import TFLiteNetwork, load_runtime
 from maskwatch_convert.quantise import quantise
+from maskwatch_train import networks
+from maskwatch_train.forms import Int8Form
 
 SIDE_PX = 16
 
@@ -118,3 +120,12 @@ def test_an_operator_that_does_not_fit_is_a_finding(operation, reason):
 def test_an_input_that_is_not_raw_bytes_is_a_finding(network):
     with pytest.raises(FindingError, match="raw bytes"):
         quantise(network, lambda: (picture / 2 for picture in pictures()))
+
+
+def test_an_int8_form_is_not_converted_on_another_backend(monkeypatch):
+    """Only TensorFlow's kernel hands its range on: elsewhere the result would not be int8, and say so at length."""
+    rounded = networks.masknet(16, (8, 8, 8, 8), form=Int8Form())
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(OperatorError, match=r"jax.*KERAS_BACKEND=tensorflow") as caught:
+        quantise(rounded)
+    assert "\n" not in str(caught.value)

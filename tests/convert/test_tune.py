@@ -67,6 +67,7 @@ def test_a_finder_is_trained_once_a_width_and_a_classifier_every_time():
     classifiers = classifier_candidates(recipes.ClassifierRecipe(), schedule)
     assert len({each.recipe for each in classifiers}) == len(classifiers)
     assert {(each.recipe.epochs, each.recipe.crops_per_epoch) for each in classifiers} == {(3, 40)}
+    assert {each.recipe.int8_epochs for each in (*finders, *classifiers)} == {0}, "which none of them is trained for"
 
 
 @given(st.lists(st.integers(1, 400), min_size=1).map(tuple), st.floats(0.05, 4))
@@ -301,6 +302,7 @@ def test_a_table_a_plot_and_json_and_nothing_is_trained_twice(
     rows = [line.split() for line in text.splitlines() if line.startswith("×")]
     assert [row[0] for row in rows] == names
     assert sum("shipped" in " ".join(row) for row in rows) == 1
+    assert "rounded without fine-tuning" in text.splitlines()[1]
     assert re.search(rf"The knee is ×\S+ \S+: {COMPARED[network]} 0\.\d+ in ", text)
     assert cv2.imread(str(out / f"tune-{network}.png")).shape[1] > 1000
 

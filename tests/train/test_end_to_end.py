@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import functools
 import json
+import shutil
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -63,8 +64,7 @@ def small_recipes(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         stage = recipes.Stage(96, 128, batch_size=8, epochs=1, learning_rate=8e-3)
-        small = functools.partial(recipes.FinderRecipe, stages=(stage,), int8=replace(stage, learning_rate=2e-4))
-        patch.setattr(recipes, "FinderRecipe", small)
+        patch.setattr(recipes, "FinderRecipe", functools.partial(recipes.FinderRecipe, stages=(stage,)))
         small = {
             name: replace(recipe, size_px=SIDE_PX, batch_size=32, learning_rate=rate)
             for (name, recipe), rate in zip(recipes.CLASSIFIERS.items(), (0.02, 0.001), strict=True)
@@ -114,7 +114,7 @@ def test_training_leaves_networks_logs_and_identities(workshop):
             assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
         assert (folder / "float.keras").is_file() is (name != "baseline_cnn")
     identity = json.loads((workshop.run / "masknet" / "run.json").read_text())
-    assert identity["recipe"]["epochs"] == 4
+    assert (identity["recipe"]["epochs"], identity["recipe"]["int8_epochs"]) == (4, 4)
     assert identity["data"]["finder"] == load_network(workshop.run / "finder").weights_sha256
 
 
@@ -153,7 +153,8 @@ def test_the_bundle_is_whole_and_small(workshop, capsys):
     assert set(manifest.members) == {"finder.tflite", "classifier.tflite", "MODEL_CARD.md"}
     assert set(manifest.reference_histograms) == {"mask", "face_score", "brightness"}
     assert manifest.report["classification"]["pictures"] == len(workshop.photographs())
-    assert manifest.training["parity"]["accuracy"]["int8"] > 0.5
+    accuracy = manifest.training["parity"]["accuracy"]
+    assert all(accuracy[form] > 0.5 for form in ("float", "as_trained", "int8"))
     assert manifest.finder.temperature != 1 != manifest.classifier.temperature, "fitted on validation"
 
 
@@ -174,25 +175,69 @@ def test_converting_again_gives_the_same_bundle_but_for_its_time(workshop, tmp_p
     assert contents(again) == contents(workshop.bundle)
 
 
-def test_int8_that_strays_from_float_gives_no_bundle(workshop, tmp_path, monkeypatch, capsys):
-    """The gate, through the verb: a quantised network that says the opposite of the float one."""
+def copy_of_run(workshop, folder: Path) -> Path:
+    """The run folder's networks, to be changed."""
+    for name in ("finder", "masknet"):
+        left_out = shutil.ignore_patterns("tensorboard", "checkpoint")
+        shutil.copytree(workshop.run / name, folder / name, ignore=left_out)
+    return folder
+
+
+def test_float_is_measured_at_a_temperature_of_its_own(workshop, tmp_path):
+    """One that is four times as sure of all it says is the same network, for a temperature of four times as much."""
+    run = copy_of_run(workshop, tmp_path / "run")
+    surer = load_network(run / "masknet", as_float=True).network
+    logits = surer.get_layer("logits")
+    logits.set_weights([weights * [4, 1] for weights in logits.get_weights()])
+    surer.save(run / "masknet" / "float.keras")
+    assert main(["convert", "--data", str(workshop.data), "--run", str(run), "--out", str(tmp_path)]) == 0
+    bundles = workshop.bundle, tmp_path / workshop.bundle.name
+    expected, found = (open_bundle(bundle).manifest.training["parity"] for bundle in bundles)
+    for key in ("accuracy", "ece_pictures", "ece_faces"):
+        assert found[key]["float"] == pytest.approx(expected[key]["float"], abs=0.005)
+
+
+def reversed_masknet(network: keras.Model) -> keras.Model:
+    """One that says the opposite."""
+    changed = keras.models.clone_model(network)
+    changed.set_weights(network.get_weights())
+    logits = changed.get_layer("logits")
+    logits.set_weights([-weights for weights in logits.get_weights()])
+    return changed
+
+
+def refusal(workshop, run: Path, out: Path, capsys) -> str:
+    """The line that refuses a run, without a bundle."""
+    assert main(["convert", "--data", str(workshop.data), "--run", str(run), "--out", str(out)]) == 1
+    answer = capsys.readouterr()
+    assert answer.out == ""
+    assert not out.exists()
+    line = answer.err.splitlines()[-1]
+    assert "int8 is refused: accuracy of pictures " in line
+    return line
+
+
+def test_int8_that_strays_from_what_was_trained_gives_no_bundle(workshop, tmp_path, monkeypatch, capsys):
+    """The gate, through the verb: the file says the opposite of the network."""
     quantise = convert.quantise
 
     def reversed_if_classifier(network: keras.Model):
         if network.name != "masknet":
             return open_bundle(workshop.bundle).member("finder.tflite")
-        reversed_network = keras.models.clone_model(network)
-        reversed_network.set_weights(network.get_weights())
-        logits = reversed_network.get_layer("logits")
-        logits.set_weights([-weights for weights in logits.get_weights()])
-        return quantise(reversed_network)
+        return quantise(reversed_masknet(network))
 
     monkeypatch.setattr(convert, "quantise", reversed_if_classifier)
-    assert main(["convert", *workshop.places, "--out", str(tmp_path)]) == 1
-    answer = capsys.readouterr()
-    assert answer.out == ""
-    assert "int8 is not what was trained" in answer.err.splitlines()[-1]
-    assert list(tmp_path.iterdir()) == []
+    assert "points apart" in refusal(workshop, workshop.run, tmp_path / "out", capsys)
+
+
+def test_an_int8_form_that_lost_what_float_knew_gives_no_bundle(workshop, tmp_path, capsys):
+    """The file is what was trained, which says the opposite of the float network that it began as."""
+    run = copy_of_run(workshop, tmp_path / "run")
+    reversed_masknet(load_network(run / "masknet").network).save(run / "masknet" / "network.keras")
+    line = refusal(workshop, run, tmp_path / "out", capsys)
+    assert "in float and" in line
+    assert "points lost" in line
+    assert "apart" not in line
 
 
 def test_the_baseline_converts_too_without_a_finder(workshop, tmp_path, monkeypatch, capsys):
@@ -202,6 +247,9 @@ def test_the_baseline_converts_too_without_a_finder(workshop, tmp_path, monkeypa
     manifest = open_bundle(bundle).manifest
     assert manifest.finder is None
     assert manifest.classifier.temperature == 1, "its output is no logit"
+    accuracy = manifest.training["parity"]["accuracy"]
+    assert accuracy["float"] is None, "it never took another form"
+    assert accuracy["as_trained"] is not None
     photograph = str(workshop.photographs()[0])
     capsys.readouterr()
     assert main(["classify", "--json", "--bundle", str(bundle), photograph]) == 0
@@ -265,10 +313,13 @@ def test_data_boxes_uses_the_new_finder(workshop, tmp_path, capsys):
 
 
 def test_training_again_trains_nothing(workshop, capsys):
-    before = {name: (workshop.run / "masknet" / name).read_bytes() for name in ("log.csv", "decoys.json")}
+    folder = workshop.run / "masknet"
+    before = {name: (folder / name).read_bytes() for name in ("log.csv", "int8/log.csv", "decoys.json")}
+    weights = [load_network(folder, as_float=each).weights_sha256 for each in (False, True)]
     assert main(["train", "classifier", *workshop.places, *LENGTH]) == 0
     assert capsys.readouterr().out == ""
-    assert {name: (workshop.run / "masknet" / name).read_bytes() for name in before} == before
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    assert [load_network(folder, as_float=each).weights_sha256 for each in (False, True)] == weights
 
 
 @pytest.mark.parametrize("change", [["--epochs", "5"], ["--seed", "7"]])

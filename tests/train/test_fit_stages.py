@@ -14,12 +14,17 @@ from drawn import write_classification_set, write_detection_set
 from maskwatch.cli import main
 from maskwatch.errors import DataError
 from maskwatch.types import Box
+from maskwatch_train import calibration, networks
 from maskwatch_train import fit_classifier as fit_classifier_module
-from maskwatch_train import networks
-from maskwatch_train.crops import Crop
-from maskwatch_train.fit_classifier import build_classifier, fit_classifier
-from maskwatch_train.fit_finder import fit_finder
+from maskwatch_train import fit_finder as fit_finder_module
+from maskwatch_train.crops import Crop, CropBatches
+from maskwatch_train.finder_batches import SceneBatches
+from maskwatch_train.fit_classifier import build_classifier, fine_tune_classifier, fit_classifier
+from maskwatch_train.fit_finder import fine_tune_finder, fit_finder
+from maskwatch_train.forms import FloatForm, Int8Form
 from maskwatch_train.index import read_data
+from maskwatch_train.int8_form import int8_finder, int8_masknet
+from maskwatch_train.quantisers import ActivationQuantiser
 from maskwatch_train.recipes import CLASSIFIERS, ClassifierRecipe, FinderRecipe, Stage
 from maskwatch_train.runs import code_identity, load_network, save_network
 
@@ -49,9 +54,9 @@ def samples(data):
 def tiny_finder(monkeypatch):
     """The finder's outputs from one convolution a stride: quick to trace."""
 
-    def build(height_px=None, width_px=None, **_):
+    def build(height_px=None, width_px=None, form=None, **_):
         picture = keras.Input((height_px, width_px, 3))
-        x = keras.layers.Rescaling(1 / 127.5, -1)(picture)
+        x = keras.layers.Rescaling(1 / 127.5, -1)((form or FloatForm()).rounded(picture, "image"))
         scores, boxes = [], []
         for stride in networks.FINDER_STRIDES:
             features = keras.layers.Conv2D(4, stride, strides=stride, activation="relu")(x)
@@ -110,6 +115,89 @@ def test_a_classifier_is_trained_with_decoys_and_without(samples, tmp_path, with
     assert all(math.isfinite(value) for value in told.values())
 
 
+# With int8's rounding
+
+
+def fine_tuned_finder(samples, folder):
+    recipe = replace(RECIPE, widths=(8, 8, 8, 8), neck=8, stages=RECIPE.stages[:1], int8_epochs=2)
+    keras.utils.set_random_seed(3)
+    trained = networks.finder(widths=recipe.widths, neck=recipe.neck)
+    pictures = calibration.finder_pictures(samples, 3)
+    began = int8_finder(trained, recipe.widths, recipe.neck, 64, 96, pictures)
+    return began, fine_tune_finder(trained, samples, samples, folder, recipe, seed=3, verbose=0)
+
+
+def fine_tuned_classifier(samples, folder):
+    recipe = ClassifierRecipe(size_px=32, widths=(8, 8, 8, 8), batch_size=8, crops_per_epoch=16, int8_epochs=2)
+    keras.utils.set_random_seed(3)
+    trained = build_classifier(recipe)
+    pictures = calibration.classifier_pictures(samples, 3, faces=True)
+    began = int8_masknet(trained, recipe.size_px, recipe.widths, recipe.margin_ratio, pictures)
+    tuned = fine_tune_classifier(
+        trained, samples, samples, folder, folder / "tiles", recipe,
+        seed=3, progress=lambda items, _total: items, verbose=0,
+    )  # fmt: skip
+    return began, tuned
+
+
+@pytest.mark.parametrize(
+    ("fine_tune", "batches"), [(fine_tuned_finder, SceneBatches), (fine_tuned_classifier, CropBatches)]
+)
+def test_fine_tuning_that_was_cut_off_goes_on_and_ranges_stay(samples, tmp_path, monkeypatch, fine_tune, batches):
+    """The float network and its photographs give the same int8 form each time, and the checkpoint fits into it."""
+    began, whole = fine_tune(samples, tmp_path / "whole")
+    item = batches.__getitem__
+
+    def broken(self, index):
+        if self.epoch == 1:
+            raise RuntimeError("the power is gone")
+        return item(self, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batches, "__getitem__", broken)
+        with pytest.raises(Exception, match="the power is gone"):  # as the backend hands it on
+            fine_tune(samples, tmp_path / "cut")
+    _, resumed = fine_tune(samples, tmp_path / "cut")
+    assert len((tmp_path / "cut" / "int8" / "log.csv").read_text().splitlines()) == 3
+    learnt = set()
+    for first, one, other in zip(began.weights, whole.weights, resumed.weights, strict=True):
+        assert np.allclose(one, other, atol=1e-6), one.path
+        if one.path.endswith("/range"):
+            assert np.array_equal(first, one), one.path
+        elif not np.array_equal(first, one):
+            learnt.add(one.path)
+    assert len(learnt) == len(whole.trainable_weights)
+
+
+def test_fine_tuning_is_at_the_size_that_serves():
+    stage = FinderRecipe().int8_stage
+    assert stage == Stage(320, 512, 16, epochs=4, learning_rate=2e-4, last_share=0.01, background_share=0.3)
+    last = Stage(64, 96, 4, epochs=9, learning_rate=1.0)
+    assert (FinderRecipe(stages=(last,)).int8_stage.height_px, FinderRecipe(stages=(last,)).int8_stage.width_px) == (
+        64,
+        96,
+    )
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(2, 2), (50, None)])
+@pytest.mark.parametrize("network", ["finder", "masknet"])
+def test_more_epochs_are_not_more_of_those_with_rounding(shop, monkeypatch, network, asked, expected):
+    """A trial is short in all its stages; a long training has no use for a longer end."""
+    if network == "finder":
+        monkeypatch.setattr(fit_finder_module, "fit_finder", lambda *_, **__: shop.network())
+        monkeypatch.setattr(fit_finder_module, "fine_tune_finder", lambda network, *_, **__: network)
+        (shop.run / "finder").mkdir(parents=True)
+        assert shop.train("--epochs", str(asked), network="finder") == 0
+        shipped = FinderRecipe().int8_epochs
+    else:
+        shop.save_finder(score=0.35)
+        assert shop.train("--epochs", str(asked)) == 0
+        shipped = ClassifierRecipe().int8_epochs
+    recipe = json.loads((shop.run / network / "run.json").read_text())["recipe"]
+    assert recipe["int8_epochs"] == (expected or shipped)
+    assert {stage["epochs"] for stage in recipe.get("stages", [recipe])} == {asked}
+
+
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_every_named_architecture_is_built_for_its_size(name):
     recipe = replace(CLASSIFIERS[name], size_px=32)
@@ -139,10 +227,11 @@ def test_training_without_data_is_one_line_and_exit_3(tmp_path, capsys):
 
 
 def constant_finder(score: float) -> keras.Model:
-    """Believes this much in a face at every cell, each box 32 px of the input wide."""
-    network = networks.finder()
+    """Believes this much in a face at every cell, each box 32 px of the input wide; rounds the picture alone."""
+    network = networks.finder(form=Int8Form())
     for layer in network.layers:
-        layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
+        if not isinstance(layer, ActivationQuantiser):
+            layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
     for stride, logits, distances in zip(networks.FINDER_STRIDES, *two_heads(network), strict=True):
         logits.bias.assign([math.log(score / (1 - score))])
         distances.bias.assign([math.log(16 / stride)] * 4)
@@ -168,18 +257,21 @@ def shop(data, tmp_path, monkeypatch, tiny_finder):
         if breaks:
             raise breaks.pop()
         folder.mkdir(parents=True, exist_ok=True)
+        return any_network()
+
+    def any_network() -> keras.Model:
         return keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
 
     def save_finder(score: float) -> None:
         (run / "finder").mkdir(parents=True, exist_ok=True)
         save_network(run / "finder", constant_finder(score), RECIPE, seed=1, data={}, code=code_identity())
 
-    def train(*words: str) -> int:
-        return main(["train", "classifier", "--data", str(data), "--run", str(run), *words])
+    def train(*words: str, network: str = "classifier") -> int:
+        return main(["train", network, "--data", str(data), "--run", str(run), *words])
 
     monkeypatch.setattr(fit_classifier_module, "fit_classifier", fit)
     monkeypatch.setattr(fit_classifier_module, "fine_tune_classifier", lambda network, *_, **__: network)
-    return SimpleNamespace(run=run, fits=fits, breaks=breaks, save_finder=save_finder, train=train)
+    return SimpleNamespace(run=run, fits=fits, breaks=breaks, save_finder=save_finder, train=train, network=any_network)
 
 
 def test_a_classifier_without_a_finder_is_one_line_and_exit_3(shop, capsys):
@@ -188,6 +280,16 @@ def test_a_classifier_without_a_finder_is_one_line_and_exit_3(shop, capsys):
     assert str(shop.run / "finder") in line
     assert "run `maskwatch train finder`" in line
     assert not shop.run.exists()
+    assert shop.fits == []
+
+
+def test_a_finder_of_before_int8s_rounding_is_one_line_and_exit_3(shop, capsys):
+    (shop.run / "finder").mkdir(parents=True)
+    save_network(shop.run / "finder", networks.finder(), RECIPE, seed=1, data={}, code=code_identity())
+    assert shop.train() == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{shop.run / 'finder'} was trained before networks learnt int8's rounding" in line
+    assert "another --run" in line
     assert shop.fits == []
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from importlib.metadata import version
 
 import keras
 import numpy as np
 import pytest
 from maskwatch.errors import DataError
-from maskwatch_train import runs
+from maskwatch_train import networks, runs
+from maskwatch_train.forms import Int8Form, is_int8_form
 from maskwatch_train.keras_network import KerasNetwork, classifier_spec, finder_spec, load_keras_pipeline
 from maskwatch_train.recipes import BASELINE, ClassifierRecipe, FinderRecipe
-from maskwatch_train.runs import code_identity, load_network, save_network
+from maskwatch_train.runs import TrainedNetwork, code_identity, load_int8_network, load_network, save_network
 
 
 @pytest.fixture(scope="module")
@@ -43,15 +45,51 @@ def test_a_network_comes_back_with_its_identity(tmp_path, network):
 
 def test_the_float_network_stays_beside_its_int8_form(tmp_path, network):
     """Without one of its own a network is its float form: the original method's never takes another."""
-    form = keras.models.clone_model(network)
-    save_network(tmp_path, form, FinderRecipe(), seed=1, data={}, code=code_identity(), as_float=network)
+    rounded = keras.models.clone_model(network)
+    save_network(tmp_path, rounded, FinderRecipe(), seed=1, data={}, code=code_identity(), as_float=network)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["float.keras", "network.keras", "run.json"]
     batch = np.full((1, 8, 8, 3), 99, np.float32)
-    for kept, expected in ((load_network(tmp_path), form), (load_network(tmp_path, as_float=True), network)):
+    for kept, expected in ((load_network(tmp_path), rounded), (load_network(tmp_path, as_float=True), network)):
         assert np.array_equal(kept.network(batch)["boxes"], expected(batch)["boxes"])
     (tmp_path / "alone").mkdir()
     save_network(tmp_path / "alone", network, BASELINE, seed=1, data={}, code=code_identity())
     alone = load_network(tmp_path / "alone", as_float=True)
     assert np.array_equal(alone.network(batch)["boxes"], network(batch)["boxes"])
+
+
+def test_a_float_network_whose_int8_form_is_not_finished_is_none(tmp_path, network):
+    save_network(tmp_path, network, FinderRecipe(), seed=1, data={}, code=code_identity(), as_float=network)
+    (tmp_path / "network.keras").unlink()
+    with pytest.raises(DataError, match="no finished network"):
+        load_network(tmp_path, as_float=True)
+
+
+@pytest.fixture(scope="module")
+def rounded() -> keras.Model:
+    return networks.masknet(16, (8, 8, 8, 8), form=Int8Form())
+
+
+def test_an_int8_form_is_read_as_such_and_a_float_network_is_refused(tmp_path, network, rounded):
+    save_network(tmp_path, rounded, ClassifierRecipe(), seed=1, data={}, code=code_identity(), as_float=network)
+    assert is_int8_form(load_int8_network(tmp_path).network)
+    save_network(tmp_path, network, ClassifierRecipe(), seed=1, data={}, code=code_identity())
+    with pytest.raises(DataError, match=r"trained before networks learnt int8's rounding: .*--run") as caught:
+        load_int8_network(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_process_that_trained_nothing_reads_both_forms(tmp_path, rounded):
+    """The layers of a file are known to Keras only where their modules were imported."""
+    trained = networks.masknet(16, (8, 8, 8, 8))
+    save_network(tmp_path, rounded, ClassifierRecipe(), seed=1, data={}, code=code_identity(), as_float=trained)
+    script = (
+        "import sys; from pathlib import Path; from maskwatch_train.runs import load_network\n"
+        "print(*(load_network(Path(sys.argv[1]), as_float=each).weights_sha256 for each in (False, True)))"
+    )
+    found = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, timeout=100)
+    assert found.returncode == 0, found.stderr
+    expected = [TrainedNetwork(each, {}).weights_sha256 for each in (rounded, trained)]
+    assert found.stdout.split() == expected
 
 
 def test_nothing_trained_names_the_command(tmp_path):

@@ -69,7 +69,10 @@ def classifier_batches(
 
 
 def _full_range(picture: npt.NDArray[np.uint8]) -> Batch:
-    """One picture as a batch in which both 0 and 255 occur, so that the input's scale is exactly 1."""
+    """One picture as a batch in which both 0 and 255 occur.
+
+    A network without an int8 form is calibrated by the converter, which makes the input's scale exactly 1 of that.
+    """
     batch: Batch = picture[None].astype(np.float32)
     batch[0, 0, 0], batch[0, -1, -1] = 0.0, 255.0
     return batch

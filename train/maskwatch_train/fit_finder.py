@@ -1,4 +1,4 @@
-"""Trains the face finder, stage by stage, in float and then rounded as in int8."""
+"""Trains the face finder: stage by stage in float, then with int8's rounding."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def fine_tune_finder(
     Raises:
         FindingError: the loss became NaN or infinite.
     """
-    stage = recipe.int8
+    stage = recipe.int8_stage
     pictures = calibration.finder_pictures(train, seed)
     rounded = int8_finder(network, recipe.widths, recipe.neck, stage.height_px, stage.width_px, pictures)
     batches = SceneBatches(train, recipe, stage, seed + len(recipe.stages))

@@ -18,6 +18,15 @@ PIXEL_SCALE = 127.5
 """Bytes over this, less one, are what the first convolution learns on: -1 to 1."""
 
 
+QUANTISER_SUFFIX = "_int8"
+"""After the name of the float form's layer whose range a quantiser has."""
+
+
+def is_int8_form(network: keras.Model) -> bool:
+    """Whether a network rounds its activations as int8 does."""
+    return any(isinstance(layer, ActivationQuantiser) for layer in network.layers)
+
+
 class FloatForm:
     """Float weights, batch normalisation after each block, nothing rounded."""
 
@@ -90,7 +99,3 @@ class Int8Form(FloatForm):
         if name not in self._quantisers:
             self._quantisers[name] = ActivationQuantiser(name=f"{name}{QUANTISER_SUFFIX}")
         return self._quantisers[name](x)
-
-
-QUANTISER_SUFFIX = "_int8"
-"""After the name of the float form's layer whose range a quantiser has."""

@@ -14,11 +14,14 @@ from maskwatch_train.index import Sample
 from maskwatch_train.networks import RELU_CAP
 from maskwatch_train.quantisers import BYTE_RANGE, ActivationQuantiser
 
+SCORES = "scores"
 LOWEST_SCORE_LOGIT = -5.0
-LOG_DISTANCE_RANGE = (-3.0, 3.0)
-LOGIT_RANGE = (-6.0, 6.0)
+OUTPUT_RANGES = {"boxes": (-3.0, 3.0), "logits": (-6.0, 6.0)}
 """What an int8 network can say: a face's score from 0.007, an edge 0.05 to 20 strides from its cell, P(mask) 0.0025 to
 0.9975. Float outputs run far out where nothing is in doubt, and 256 even steps over all of that would be too coarse."""
+
+FIXED_RANGES = {"image": BYTE_RANGE, **OUTPUT_RANGES}
+"""Those that no photograph decides, by the name of the layer."""
 
 OUTLYING_PICTURES = 5.0
 """Per cent of the pictures whose lowest, or highest, activation may be cut off. Of what was tried this gave the
@@ -34,8 +37,8 @@ def int8_finder(
     pictures: Sequence[Sample],
 ) -> keras.Model:
     """The int8 form of a face finder for one size of input; the pictures settle its ranges."""
-    form = networks.finder(height_px, width_px, widths, neck, Int8Form())
-    return _filled(form, trained, calibration.finder_batches(pictures, height_px, width_px))
+    rounded = networks.finder(height_px, width_px, widths, neck, Int8Form())
+    return _filled(rounded, trained, calibration.finder_batches(pictures, height_px, width_px))
 
 
 def int8_masknet(
@@ -46,19 +49,19 @@ def int8_masknet(
     pictures: Sequence[tuple[Sample, Box | None]],
 ) -> keras.Model:
     """The int8 form of a mask classifier; likewise, by faces or (None) whole pictures."""
-    form = networks.masknet(size_px, widths, form=Int8Form())
-    return _filled(form, trained, calibration.classifier_batches(pictures, size_px, margin_ratio))
+    rounded = networks.masknet(size_px, widths, form=Int8Form())
+    return _filled(rounded, trained, calibration.classifier_batches(pictures, size_px, margin_ratio))
 
 
-def _filled(form: keras.Model, trained: keras.Model, batches: Iterable[calibration.Batch]) -> keras.Model:
-    for layer in form.layers:
+def _filled(rounded: keras.Model, trained: keras.Model, batches: Iterable[calibration.Batch]) -> keras.Model:
+    for layer in rounded.layers:
         if layer.weights and not isinstance(layer, ActivationQuantiser):
             layer.set_weights(_folded(trained, layer.name, with_bias=len(layer.weights) == 2))
-    quantisers = [layer for layer in form.layers if isinstance(layer, ActivationQuantiser)]
+    quantisers = [layer for layer in rounded.layers if isinstance(layer, ActivationQuantiser)]
     ranges = measured_ranges(trained, [each.name.removesuffix(QUANTISER_SUFFIX) for each in quantisers], batches)
     for quantiser in quantisers:
         quantiser.set_range(*ranges[quantiser.name.removesuffix(QUANTISER_SUFFIX)])
-    return form
+    return rounded
 
 
 def _folded(trained: keras.Model, name: str, *, with_bias: bool) -> list[np.ndarray]:
@@ -77,21 +80,20 @@ def measured_ranges(
 ) -> dict[str, tuple[float, float]]:
     """Lowest and highest activation worth telling apart, of each named layer of a float network.
 
-    A few pictures' extremes are better cut off than all others made coarse. What a network says, and bytes, have the
-    ranges above.
+    A few pictures' extremes are better cut off than all others made coarse. FIXED_RANGES are not measured.
     """
-    measured = [name for name in names if name not in ("image", "boxes", "logits")]
+    measured = [name for name in names if name not in FIXED_RANGES]
     watched = keras.Model(trained.inputs, {name: trained.get_layer(name).output for name in measured})
     extremes: dict[str, list[tuple[float, float]]] = {name: [] for name in measured}
     for batch in batches:
         for name, activations in watched.predict_on_batch(batch).items():
             extremes[name].append((activations.min(), activations.max()))
-    ranges = {"image": BYTE_RANGE, "boxes": LOG_DISTANCE_RANGE, "logits": LOGIT_RANGE}
+    ranges = dict(FIXED_RANGES)
     for name, of_pictures in extremes.items():
         lowest, highest = np.transpose(of_pictures)
         low = float(np.percentile(lowest, OUTLYING_PICTURES))
         high = float(np.percentile(highest, 100 - OUTLYING_PICTURES))
-        if name == "scores":  # which may run up to the surest face of all
+        if name == SCORES:  # which may run up to the surest face of all
             low, high = LOWEST_SCORE_LOGIT, float(highest.max())
         elif name.endswith("_norm"):  # which is added to 0 to RELU_CAP, and then held within that: nothing is lost
             low, high = max(low, -RELU_CAP), min(high, RELU_CAP)

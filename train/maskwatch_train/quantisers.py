@@ -1,7 +1,8 @@
-"""Layers that round as int8 will, in float arithmetic, so that a network learns with the rounding (Jacob et al. 2018).
+"""Layers that round as int8 will, in float arithmetic, so that a network learns with the rounding.
 
-Weights are rounded symmetrically with a scale a channel, activations with one scale a tensor: what TFLite does.
-Gradients pass a rounding as if it were not there, and stop where an activation is cut off.
+That is quantisation-aware training with fake quantisation (Jacob et al. 2018). Weights are rounded symmetrically with a
+scale a channel, activations with one scale a tensor: what TFLite does. Gradients pass a rounding as if it were not
+there, the straight-through estimator (Bengio et al. 2013), and stop where an activation is cut off.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ WEIGHT_STEPS = 127
 ACTIVATION_STEPS = 255
 
 BYTE_RANGE = (0.0, 255.0)
+
+NARROWEST_RANGE = 1e-6
+"""A layer may have given out nothing but zeros, and a range of no width has no steps."""
 
 
 def rounded_weights(kernel, axes: tuple[int, ...]):
@@ -50,8 +54,9 @@ class ActivationQuantiser(layers.Layer):
         )  # fmt: skip
 
     def set_range(self, lowest: float, highest: float) -> None:
-        """What is to be told apart by 255 steps; widened to hold zero."""
-        self.range.assign([min(lowest, 0.0), max(highest, 0.0)])
+        """What is to be told apart by 255 steps; widened to hold zero, and to NARROWEST_RANGE."""
+        lowest = min(lowest, 0.0)
+        self.range.assign([lowest, max(highest, 0.0, lowest + NARROWEST_RANGE)])
 
     def call(self, x):
         """Round a tensor of any shape."""
@@ -103,7 +108,15 @@ class QuantisedPatches(layers.Layer):
         self._filters, self._size_px, self._pixel_scale = filters, size_px, pixel_scale
 
     def build(self, input_shape) -> None:
-        """Kernel and bias."""
+        """Kernel and bias, for B×H×W×C.
+
+        Raises:
+            ValueError: height or width is unknown, or no multiple of the patches' side.
+        """
+        if any(side is None or side % self._size_px for side in input_shape[1:3]):
+            raise ValueError(
+                f"patches of {self._size_px} px do not fill pictures of {input_shape[1]}×{input_shape[2]} px"
+            )
         self.kernel = self.add_weight(
             shape=(self._size_px, self._size_px, input_shape[-1], self._filters), name="kernel"
         )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 DEFAULT_SEED = 2020
-"""Of the split, the weights, the augmentation and the calibration list."""
+"""Of the split, the weights, the augmentation and the pictures that int8's ranges are measured on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class FinderRecipe:
     """How the face finder is trained: small scenes first, where an epoch is cheap, then the size that serves.
 
     Backgrounds without faces come along, most of all at the end: sleeves, badges and ceilings are what a finder takes
-    for faces. `int8` is the fine-tuning with rounded weights and activations that comes last.
+    for faces. `int8_epochs` of quantisation-aware training follow; 0 in sizes that are only compared.
     """
 
     widths: tuple[int, ...] = (32, 64, 96, 128)
@@ -54,10 +54,16 @@ class FinderRecipe:
         Stage(320, 512, 16, epochs=10, learning_rate=8e-4, background_share=0.3),
     )
     weight_decay: float = 1e-3
-    int8: Stage = Stage(320, 512, 16, epochs=4, learning_rate=2e-4, background_share=0.3)
+    int8_epochs: int = 4
+    int8_learning_rate: float = 2e-4
     most_faces: int = 48
     detection_share: float = 0.6
     scene: SceneRecipe = field(default_factory=SceneRecipe)
+
+    @property
+    def int8_stage(self) -> Stage:
+        """The last float stage again, gently: an int8 form is for one size of input, the one that serves."""
+        return replace(self.stages[-1], epochs=self.int8_epochs, learning_rate=self.int8_learning_rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +71,8 @@ class ClassifierRecipe:
     """How a mask classifier is trained. `whole_picture_share` 1 is the original method, which knows no faces.
 
     `decoy_share` of the crops are what a finder took for faces, so that the classifier learns to say no. `int8_epochs`
-    with rounded weights and activations come last; 0: none, and the converter rounds.
+    of quantisation-aware training follow; 0 in the original method, which has no int8 form, and in sizes that are only
+    compared.
     """
 
     architecture: str = "masknet"

@@ -83,7 +83,9 @@ def save_network(
         "code": code | {"keras": keras.__version__, "backend": keras.backend.backend()},
     }
     if as_float is not None:
-        as_float.save(folder / FLOAT_FILE)
+        unfinished = folder / f"unfinished.{FLOAT_FILE}"
+        as_float.save(unfinished)
+        unfinished.replace(folder / FLOAT_FILE)
     unfinished = folder / f"unfinished.{NETWORK_FILE}"
     network.save(unfinished)
     (folder / IDENTITY_FILE).write_text(json.dumps(identity, indent=1, sort_keys=True) + "\n")
@@ -117,12 +119,14 @@ def load_network(folder: Path, *, as_float: bool = False) -> TrainedNetwork:
     """
     import keras
 
+    import maskwatch_train.forms  # noqa: F401  # registers the layers that networks are made of
+
     path, identity = folder / NETWORK_FILE, folder / IDENTITY_FILE
-    if as_float and (folder / FLOAT_FILE).exists():
-        path = folder / FLOAT_FILE
     if not path.exists() or not identity.exists():
         verb = "finder" if folder.name == FINDER else "classifier"
         raise DataError(f"{folder} holds no finished network; run `maskwatch train {verb}` with --run {folder.parent}")
+    if as_float and (folder / FLOAT_FILE).exists():
+        path = folder / FLOAT_FILE
     try:
         return TrainedNetwork(keras.saving.load_model(path, compile=False), json.loads(identity.read_text()))
     except (OSError, ValueError) as error:
@@ -130,3 +134,17 @@ def load_network(folder: Path, *, as_float: bool = False) -> TrainedNetwork:
             f"{folder} holds a damaged network: delete {path.name} and {IDENTITY_FILE} there and run "
             "`maskwatch train` again"
         ) from error
+
+
+def load_int8_network(folder: Path) -> TrainedNetwork:
+    """Read a trained network in its int8 form.
+
+    Raises:
+        DataError: as `load_network`, or the network is of an older version and has only its float form.
+    """
+    from maskwatch_train.forms import is_int8_form
+
+    trained = load_network(folder)
+    if not is_int8_form(trained.network):
+        raise DataError(f"{folder} was trained before networks learnt int8's rounding: train again with another --run")
+    return trained

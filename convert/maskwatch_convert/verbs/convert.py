@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from maskwatch_train.evaluate import Progress
     from maskwatch_train.index import Sample
 
-HELP = "quantise trained networks to int8, check them against float and pack a bundle"
+HELP = "convert trained networks to int8, pass the gate against float and pack a bundle"
 EXAMPLE = "  maskwatch convert --run runs/default --data data --out bundles --version 1.2.0"
 
 
@@ -30,11 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("."), metavar="DIR", help="where the bundle goes")
     parser.add_argument("--name", help="of the bundle (default: the architecture's, with '-' for '_')")
     parser.add_argument("--version", default="0.1.0", help="of the bundle (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="of the split and of the calibration list")
+    parser.add_argument(
+        "--seed", type=int, default=DEFAULT_SEED, help="of the split, and of what baseline_cnn is calibrated on"
+    )
 
 
 def run(args: argparse.Namespace) -> ExitCode:
-    """Convert; prints the bundle's path. Exit 1 where int8 strays too far from float."""
+    """Convert; prints the bundle's path. Exit 1 where the gate refuses int8."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from maskwatch_train.split import default_cache, load_split
     from tqdm import tqdm

@@ -32,8 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--faces", type=Path, metavar="CSV", help="face boxes of the classification pictures")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="of the split, the weights and the augmentation")
     parser.add_argument(
-        "--epochs", type=_positive, metavar="N", help="shorter or longer than the recipe, in all stages"
-    )
+        "--epochs", type=_positive, metavar="N",
+        help="of every stage, shorter or longer than the recipe; those with int8's rounding only become fewer",
+    )  # fmt: skip
     parser.add_argument("--samples", type=_positive, metavar="N", help="pictures an epoch, if not the recipe's")
 
 
@@ -69,7 +70,7 @@ def _train_finder(args: argparse.Namespace) -> None:
     recipe = FinderRecipe()
     if args.epochs:
         stages = tuple(replace(stage, epochs=args.epochs) for stage in recipe.stages)
-        recipe = replace(recipe, stages=stages, int8=replace(recipe.int8, epochs=args.epochs))
+        recipe = replace(recipe, stages=stages, int8_epochs=min(args.epochs, recipe.int8_epochs))
     if args.samples:
         recipe = replace(recipe, scenes_per_epoch=args.samples)
     scenes = [sample for sample in split.validation if sample.source == DETECTION]
@@ -92,7 +93,7 @@ def _train_classifier(args: argparse.Namespace) -> None:
     from maskwatch_train.fit_classifier import fine_tune_classifier, fit_classifier
     from maskwatch_train.keras_network import KerasNetwork, finder_spec
     from maskwatch_train.recipes import CLASSIFIERS
-    from maskwatch_train.runs import FINDER, check_same_run, code_identity, load_network, save_network
+    from maskwatch_train.runs import FINDER, check_same_run, code_identity, load_int8_network, save_network
     from maskwatch_train.split import data_identity, default_cache, load_split
 
     split = load_split(args.data, args.seed, default_cache(), args.faces)
@@ -105,7 +106,7 @@ def _train_classifier(args: argparse.Namespace) -> None:
     code = code_identity()  # now: the code may have moved on by the time training ends
     data, decoys = {"train": data_identity(split.train)}, []
     if recipe.decoy_share:
-        trained = load_network(args.run_folder / FINDER)
+        trained = load_int8_network(args.run_folder / FINDER)
         data["finder"] = trained.weights_sha256
     check_same_run(folder, recipe, seed=args.seed, data=data)
     if recipe.decoy_share:
