@@ -119,7 +119,6 @@ def table(cuts: dict[str, Figures], kills: KillFigures | None, faults: Sequence[
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     args = _parser().parse_args(arguments)
-    logging.disable()  # what the slots say of each bad disk
     cuts: dict[str, Figures] = {}
     kills, faults = None, []
     with tempfile.TemporaryDirectory(prefix="maskwatch-crash-", dir=args.dir) as folder:
@@ -162,4 +161,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    logging.disable()  # what the slots say of each bad disk
     sys.exit(main())
