@@ -30,6 +30,8 @@ class ConsoleOutputs:
         if self._closed:
             raise IndicatorError("the console indicator is closed")
         self._show(levels)
+        if self._closed:  # meanwhile, by a thread that could not wait for this line
+            self._write(OFF)
 
     def close(self) -> None:
         """Say that all is off."""
@@ -41,6 +43,9 @@ class ConsoleOutputs:
         if levels == self._shown:
             return
         self._shown = levels
+        self._write(levels)
+
+    def _write(self, levels: Levels) -> None:
         try:
             self._stream.write(self._line(levels).rstrip() + "\n")
             self._stream.flush()

@@ -155,6 +155,22 @@ def test_the_console_writes_to_stderr(capsys):
     assert captured.err.splitlines() == ["○      ● GREEN     thank you", "○      ○"]
 
 
+def test_a_console_that_is_closed_while_it_writes_says_off_last():
+    """On a very busy machine a line was written after the last one, and the terminal showed a light that was off."""
+
+    class Slow(io.StringIO):
+        def write(self, text: str) -> int:
+            if "hello" in text:
+                outputs.close()  # as another thread does, that waits no longer
+            return super().write(text)
+
+    stream = Slow()
+    outputs = ConsoleOutputs(stream)
+    outputs.set(Levels(red=True, caption="hello"))
+    *_, last = stream.getvalue().splitlines()
+    assert last.split() == ["○", "○"]
+
+
 def test_a_terminal_that_has_gone_is_an_indicator_error():
     stream = io.StringIO()
     outputs = ConsoleOutputs(stream)
