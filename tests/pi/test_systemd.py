@@ -264,8 +264,10 @@ class UnderSystemd:
         pid = door.pid()
         bundle = tiny_bundle(tmp_path)
         inside = Path("/srv") / bundle.name
-        (door.root.path / inside.relative_to("/")).write_bytes(bundle.read_bytes())
+        brought = door.root.path / inside.relative_to("/")
+        brought.write_bytes(bundle.read_bytes())
         door.machine.ask("maskwatch", "slots", "install", inside)
+        brought.unlink()
         door.machine.ask("maskwatch", "slots", "activate")
         door.wait_for_words("tiny 1.2.3 (slot a) is confirmed")
         status = json.loads(door.machine.ask("maskwatch", "status", "--json"))
