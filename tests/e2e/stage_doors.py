@@ -13,40 +13,13 @@ from typing import Literal
 from maskwatch.slots.store import Slots
 from maskwatch.status import Status
 from maskwatch.status_socket import served
+from plain_status import PLAIN
 from real_command import COMMAND
 from sshd import Sshd, forced
 
 LOOK_S = 0.05
 
 Habit = Literal["confirms", "rolls back", "does nothing", "away"]
-
-STATUS = Status(
-    state="nobody",
-    state_seconds=1.0,
-    alarm=False,
-    dark=False,
-    resting=False,
-    people_count=0,
-    unmasked_count=0,
-    people=(),
-    frames=7,
-    passed_frames=0,
-    dropped_frames=0,
-    fps=9.5,
-    latency_seconds=0.1,
-    camera_source="demo",
-    camera_lost_seconds=None,
-    camera_lost_reason=None,
-    model=None,
-    model_sha256=None,
-    slot=None,
-    trial=None,
-    reloads=0,
-    since="2026-01-02T03:04:05+01:00",
-    uptime_seconds=2.0,
-    version="0.1.0",
-    pid=1,
-)
 
 FAULT = "the networks failed on a frame"
 
@@ -77,7 +50,7 @@ class PlayedDoor:
         return ["receive", "--slots", self.slots.folder, "--socket", self.socket, "--trust", trust]
 
     def status(self) -> Status:
-        return dataclasses.replace(STATUS, model_sha256=self.model_sha256)
+        return dataclasses.replace(PLAIN, model=None, model_sha256=self.model_sha256)
 
     def live(self) -> None:
         """What a daemon does within a second."""

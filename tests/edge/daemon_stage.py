@@ -112,6 +112,18 @@ def files(steps: Iterable[Step]) -> FakeCamera:
     return FakeCamera(steps, live=False)
 
 
+class Live(FakeCamera):
+    """Live to the daemon; and yet each frame waits until the one before was taken, so that no test runs a race."""
+
+    @property
+    def live(self) -> bool:
+        return threading.current_thread().name != "capture"
+
+    @live.setter
+    def live(self, live: bool) -> None:
+        pass
+
+
 class Endless(FakeCamera):
     """A live camera that shows one scene after the other, each once the one before has been judged."""
 

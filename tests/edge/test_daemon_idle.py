@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from daemon_stage import BARE, EMPTY, LIMIT_S, MASKED, Stage, files, scene, shows
+from daemon_stage import BARE, EMPTY, LIMIT_S, MASKED, Live, Stage, files, scene, shows
 from maskwatch.cameras.base import FROZEN_SECONDS
 from maskwatch.cameras.fake import FakeCamera, Show, Step, Vanish, noise_picture
 from maskwatch.config import AlertSettings, IdleSettings, Settings, TrackerSettings
@@ -28,18 +28,6 @@ IDLE = IdleSettings(
     after_seconds=AFTER_FRAMES / FPS - 0.05, look_every_seconds=0.95
 )  # not on a frame: sums are rounded
 LOOK_FRAMES = 10
-
-
-class Live(FakeCamera):
-    """Live to the daemon; and yet each frame waits until the one before was taken, so that no test runs a race."""
-
-    @property
-    def live(self) -> bool:
-        return threading.current_thread().name != "capture"
-
-    @live.setter
-    def live(self, live: bool) -> None:
-        pass
 
 
 class Rests(NoObserver):

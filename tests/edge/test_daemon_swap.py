@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from daemon_stage import BARE, EMPTY, LIMIT_S, MASKED, Endless, files, scene, shows
+from daemon_stage import BARE, EMPTY, LIMIT_S, MASKED, Endless, Live, files, scene, shows
 from maskwatch import daemon as daemon_module
 from maskwatch import model_watch
 from maskwatch.cameras.fake import FakeCamera, Show
@@ -427,18 +427,6 @@ def test_it_stops_in_time_while_a_model_is_loaded(shelf: Shelf) -> None:
 
 
 # At rest
-
-
-class Live(FakeCamera):
-    """Live to the daemon; and yet each frame waits until the one before was taken, so that no test runs a race."""
-
-    @property
-    def live(self) -> bool:
-        return threading.current_thread().name != "capture"
-
-    @live.setter
-    def live(self, live: bool) -> None:
-        pass
 
 
 def test_a_door_at_rest_confirms_by_the_frames_that_it_judges(shelf: Shelf) -> None:

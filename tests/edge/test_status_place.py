@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 from maskwatch.status_socket import SERVICE_SOCKET, own_socket, served
-from status_stage import LIMIT_S, PLAIN, answer
+from plain_status import PLAIN
+from status_stage import LIMIT_S, answer
 
 UNIT = Path(__file__).parents[2] / "systemd" / "maskwatch.service"
 

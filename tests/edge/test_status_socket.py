@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from maskwatch import status_socket
 from maskwatch.status import PersonStatus, read_status
 from maskwatch.status_socket import served
-from status_stage import LIMIT_S, PLAIN, Asker, Clock, answer, askers
+from plain_status import PLAIN
+from status_stage import LIMIT_S, Asker, Clock, answer, askers
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from maskwatch.receive import Receiver
 from maskwatch.signature import Trust
 from maskwatch.slots.store import Slots
 from maskwatch.status import Status
-from status_stage import PLAIN
+from plain_status import PLAIN
 
 Break = Literal["before", "middle", "after", "short"]
 """Where a connection breaks: before the door hears of it, in mid-upload, or before its answer arrives; `short` is an
