@@ -21,7 +21,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # what the tests share
 
 import sshd as sshd_module
-from flashing import flash, new_model
+from flash_runs import new_model
+from flashing import flash
 from maskwatch import status_client
 from maskwatch.bundle import open_bundle
 from real_door import RealDoor, watching

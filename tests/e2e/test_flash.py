@@ -10,7 +10,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from flashing import answered, command, environment, flash, new_model
+from flash_runs import answered, new_model
+from flashing import command, environment, flash
 from maskwatch.bundle import default_bundle_path
 from real_command import COMMAND
 from signing_keys import allow, make_key, signature_of

@@ -6,7 +6,8 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from flashing import flash, new_model
+from flash_runs import new_model
+from flashing import flash
 from real_door import watching
 from sshd import Sshd, forced
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from flashing import Flash, answered, command, environment, flash, new_model
+from flash_runs import Flash, answered, new_model
+from flashing import command, environment, flash
 from maskwatch.incoming import SILENCE_S
 from sshd import Sshd, wait_until
 from stage_doors import PlayedDoor, played

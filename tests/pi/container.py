@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 import uuid
@@ -76,6 +77,8 @@ class Container:
         self._name = f"maskwatch-{uuid.uuid4().hex[:8]}"
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._console = root.with_name("console.log")
+        self.leader_file = root.with_name("leader")
+        """Holds the number of its PID 1 while it is up: whoever enters it by that finds the present boot."""
 
     def prepare(self) -> None:
         """Do once what an image's maker does: an identity, and nothing that asks, downloads or trims."""
@@ -92,6 +95,7 @@ class Container:
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console, start_new_session=True,
             )  # fmt: skip
         wait_for("a system that has booted", self._is_up, BOOT_LIMIT_S)
+        self.leader_file.write_text(str(self._leader()), encoding="ascii")
         self.run("systemctl", "is-system-running", "--wait", limit_s=BOOT_LIMIT_S)
 
     def run(
@@ -119,7 +123,17 @@ class Container:
         assert self._nspawn is not None
         self.run("systemctl", "reboot")
         assert self._nspawn.wait(BOOT_LIMIT_S) == REBOOT, self._said()
+        self.leader_file.unlink()
         self.boot()
+
+    def cut(self) -> None:
+        """End it at once, as a power cut does to all that runs; what was written stays, synced or not."""
+        leader = self._leader()
+        assert self._nspawn is not None
+        assert leader is not None, f"the container is not running: {self._said()}"
+        os.kill(leader, signal.SIGKILL)  # its children die with it
+        self._nspawn.wait(BOOT_LIMIT_S)
+        self.leader_file.unlink()
 
     def switch_off(self) -> None:
         """Switch it off, in order if that goes; nothing of it is left running."""

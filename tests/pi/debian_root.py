@@ -168,22 +168,23 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def fresh_root(debian: Debian) -> Iterator[Root]:
+def fresh_root(debian: Debian, more: Sequence[str] = ()) -> Iterator[Root]:
     """A copy of the root filesystem as debootstrap made it, for the time of the context; builds it where there is none.
 
-    Raises TryAgainError where the build fails.
+    With `more` packages it is another one, kept beside. Raises TryAgainError where the build fails.
     """
-    kept = _kept(debian)
+    kept = _kept(debian, more)
     with tempfile.TemporaryDirectory(prefix=f"{debian.name}.copy-", dir=kept.parent) as folder:
         run_tool(["cp", "--archive", "--reflink=auto", kept / "root", folder])
         yield Root(debian, Path(folder) / "root")
 
 
-def _kept(debian: Debian) -> Path:
+def _kept(debian: Debian, more: Sequence[str]) -> Path:
     """The folder that holds it, as `root`, and a list of its packages beside it."""
-    folder = cache_folder() / debian.name
+    folder = cache_folder() / "+".join([debian.name, *more])
     folder.parent.mkdir(parents=True, exist_ok=True)
-    inventory = "\n".join([*PACKAGES, ""])
+    packages = (*PACKAGES, *more)
+    inventory = "\n".join([*packages, ""])
     with locked(folder):
         mark = folder / "packages"
         if not mark.is_file() or mark.read_text(encoding="utf-8") != inventory:
@@ -191,7 +192,7 @@ def _kept(debian: Debian) -> Path:
                 shutil.rmtree(left_over)
             work = Path(tempfile.mkdtemp(prefix=f"{folder.name}.partial-", dir=folder.parent))
             try:
-                _debootstrap(debian, work / "root")
+                _debootstrap(debian, packages, work / "root")
                 (work / "packages").write_text(inventory, encoding="utf-8")
                 shutil.rmtree(folder, ignore_errors=True)
                 work.rename(folder)
@@ -208,11 +209,11 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _debootstrap(debian: Debian, root: Path) -> None:
+def _debootstrap(debian: Debian, packages: Sequence[str], root: Path) -> None:
     mirror = debian_mirror(Path("/etc/apt"))
     words: Sequence[str | Path] = [
         *NAMESPACE, "debootstrap", f"--arch={debian.architecture}", "--variant=minbase",
-        f"--include={','.join(PACKAGES)}",
+        f"--include={','.join(packages)}",
         f"--keyring={KEYRING}", debian.release, root, mirror,
     ]  # fmt: skip
     run_tool(words)

@@ -124,8 +124,10 @@ def build_root(root: Path, requirement: str) -> None:
     try:
         fresh = work / "root"
         _lay_out(fresh)
-        for package in _downloaded(work / "apt"):
-            _unpack(package, fresh)
+        ours = run_tool(["dpkg", "--print-architecture"]).strip()
+        wanted = [*(f"{package}:arm64" for package in GUEST_PACKAGES), f"{QEMU_PACKAGE}:{ours}"]
+        for package in download_packages(work / "apt", wanted, ours):
+            unpack(package, fresh)
         _install_litert(fresh, requirement, work / "requirements.txt")
         (fresh / COMPLETE).write_text(_inventory(requirement), encoding="utf-8")
         if root.exists():
@@ -163,18 +165,16 @@ def _lay_out(root: Path) -> None:
         (root / "sys/devices/system/cpu" / name).write_text("0-3\n", encoding="ascii")
 
 
-def _downloaded(folder: Path) -> list[Path]:
-    """Have apt download the packages and all they depend on: arm64's, and a QEMU for this machine."""
+def download_packages(folder: Path, wanted: Sequence[str], ours: str = "arm64") -> list[Path]:
+    """Have apt download packages and all they depend on, `NAME:arm64` or of `ours`, this machine's architecture."""
     for name in ("state/lists/partial", "cache/archives/partial"):
         (folder / name).mkdir(parents=True)
     (folder / "status").touch()  # nothing is installed
-    ours = run_tool(["dpkg", "--print-architecture"]).strip()
     source = f"deb [signed-by={KEYRING}] {debian_mirror(Path('/etc/apt'))} {RELEASE} main\n"
     (folder / "sources.list").write_text(source, encoding="utf-8")
     (folder / "apt.conf").write_text(_apt_settings(folder, ours), encoding="utf-8")
     apt = {"APT_CONFIG": str(folder / "apt.conf"), "DEBIAN_FRONTEND": "noninteractive"}
     run_tool(["apt-get", "update", "--error-on=any"], **apt)
-    wanted = [*(f"{package}:arm64" for package in GUEST_PACKAGES), f"{QEMU_PACKAGE}:{ours}"]
     run_tool(["apt-get", "install", "--yes", "--download-only", *wanted], **apt)
     return sorted((folder / "cache/archives").glob("*.deb"))
 
@@ -204,12 +204,13 @@ def _apt_settings(folder: Path, architecture: str) -> str:
     return "\n".join([*reached, *lines, *(f'APT::Architectures:: "{name}";' for name in architectures), ""])
 
 
-def _unpack(package: Path, root: Path) -> None:
+def unpack(package: Path, root: Path) -> None:
+    """Lay out a package's files, without its scripts. Raises OperatorError."""
     archive = ["dpkg-deb", "--fsys-tarfile", str(package)]
-    unpack = ["tar", "--extract", "--keep-directory-symlink", "--no-same-owner", "--directory", str(root)]
+    words = ["tar", "--extract", "--keep-directory-symlink", "--no-same-owner", "--directory", str(root)]
     with subprocess.Popen(archive, env=ENVIRONMENT, stdout=subprocess.PIPE) as reading:
         done = subprocess.run(
-            unpack, env=ENVIRONMENT, stdin=reading.stdout, capture_output=True, timeout=LIMIT_S, check=False
+            words, env=ENVIRONMENT, stdin=reading.stdout, capture_output=True, timeout=LIMIT_S, check=False
         )
     if reading.returncode or done.returncode:
         raise OperatorError(f"{package.name} cannot be unpacked; is the disk full?")

@@ -264,7 +264,7 @@ def _no_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
     def litert(root: Path, requirement: str, requirements: Path) -> None:
         (root / pi_root.LITERT_FOLDER).mkdir()
 
-    monkeypatch.setattr(pi_root, "_downloaded", lambda folder: [])
+    monkeypatch.setattr(pi_root, "download_packages", lambda *words: [])
     monkeypatch.setattr(pi_root, "_install_litert", litert)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import container
 import debian_root
 import pytest
+import ssh_logins
 from debian_root import Debian, Root
 
 
@@ -16,7 +17,12 @@ def test_without_root_there_is_one_clear_reason(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    ("lacks", "package"), [(Debian("trixie", "arm64").lacks, "debootstrap"), (container.lacks, "systemd-container")]
+    ("lacks", "package"),
+    [
+        (Debian("trixie", "arm64").lacks, "debootstrap"),
+        (container.lacks, "systemd-container"),
+        (ssh_logins.lacks, "openssh-client"),
+    ],
 )
 def test_packages_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch, lacks, package: str) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 0)

@@ -13,101 +13,22 @@ from typing import ClassVar
 import container
 import pytest
 import sandbox_probe
+from booted_door import CONFIG, DROP_IN, PINS, READY_LIMIT_S, RESTART_LIMIT_S, SETTINGS, UNIT, Door
 from container import Container, wait_for
 from debian_root import Debian, Root, fresh_root
-from installation import CLONE_INSIDE, INSTALL_LIMIT_S, WHEELS_INSIDE, give_chip, hand_over
+from installation import give_chip, hand_over
 from tiny_models import tiny_bundle
 
-UNIT = "maskwatch.service"
-INSTALLER = ("env", f"PYTHONPATH={CLONE_INSIDE}/edge", "python3", "-B", "-m", "maskwatch.cli")
-INSTALL = ("install", "--from", CLONE_INSIDE, "--wheels", WHEELS_INSIDE)
-VENV_COMMAND = "/opt/maskwatch/venv/bin/maskwatch"
-CONFIG = "etc/maskwatch/config.toml"
-SETTINGS = """\
-[camera]
-source = "demo"
-frames_per_second = 5.0
-
-[model]
-threads = 1
-
-[indicator]
-kind = "none"
-"""
 ON_PINS = SETTINGS.replace('kind = "none"', 'kind = "gpio"')
-CHIP, PINS = Path("/srv/chip"), Path("var/lib/maskwatch/pins")
-DROP_IN = Path("etc/systemd/system/maskwatch.service.d/test.conf")
+CHIP = Path("/srv/chip")
 PROBE = Path("/srv/sandbox_probe.py")
 PROBED = "PROBED "
 TUN, FUSE = (10, 200), (10, 229)
 
-READY_LIMIT_S = 120
-RESTART_LIMIT_S = 120
 WATCHDOG = "WatchdogSec=10s"
 """Long enough for a busy machine, short enough for a test: the daemon feeds it every 2.5 s."""
 
 pytestmark = [pytest.mark.pi, pytest.mark.timeout(600, func_only=True)]
-
-
-class Door:
-    """A container with Maskwatch in it."""
-
-    def __init__(self, machine: Container, root: Root) -> None:
-        self.machine = machine
-        self.root = root
-
-    def show(self) -> dict[str, str]:
-        lines = self.machine.ask("systemctl", "show", UNIT).splitlines()
-        return {name: value for name, _, value in (line.partition("=") for line in lines)}
-
-    def pid(self) -> int:
-        return int(self.show()["MainPID"])
-
-    def journal(self) -> str:
-        """What was said by the service, or of it, in this boot."""
-        return self.machine.ask("journalctl", "--unit", UNIT, "--boot", "--output", "cat", "--no-pager")
-
-    def status(self) -> str:
-        """What `systemctl status` says to a technician."""
-        return self.machine.run("systemctl", "status", "--no-pager", UNIT).stdout
-
-    def is_ready(self) -> dict[str, str] | None:
-        properties = self.show()
-        ready = (properties["ActiveState"], properties["SubState"]) == ("active", "running")
-        return properties if ready and properties["StatusText"] else None
-
-    def wait_until_ready(self) -> dict[str, str]:
-        return wait_for("a service that is ready", self.is_ready, READY_LIMIT_S)
-
-    def wait_for_another(self, pid: int) -> dict[str, str]:
-        """Wait until another process than that one is ready."""
-
-        def another() -> dict[str, str] | None:
-            properties = self.is_ready()
-            return properties if properties and properties["MainPID"] != str(pid) else None
-
-        return wait_for("a new process that is ready", another, RESTART_LIMIT_S)
-
-    def wait_for_words(self, words: str, times: int = 1) -> None:
-        wait_for(f"{words!r} in the log", lambda: self.journal().count(words) >= times, RESTART_LIMIT_S)
-
-    def drop_in(self, *lines: str) -> None:
-        """Change the unit, and start it anew; no lines take the change back."""
-        path = self.root.path / DROP_IN
-        if lines:
-            path.parent.mkdir(exist_ok=True)
-            path.write_text("\n".join(["[Service]", *lines, ""]), encoding="utf-8")
-        else:
-            path.unlink(missing_ok=True)
-        self.machine.ask("systemctl", "daemon-reload")
-        assert self.machine.run("systemctl", "restart", UNIT).returncode == 0, self.journal()[-3000:]
-
-    def configure(self, text: str) -> None:
-        (self.root.path / CONFIG).write_text(text, encoding="utf-8")
-
-    def pins(self) -> dict[int, str]:
-        """The level of each pin of the chip of files."""
-        return {int(path.name): path.read_text(encoding="ascii") for path in (self.root.path / PINS).iterdir()}
 
 
 @pytest.fixture(scope="class")
@@ -151,9 +72,8 @@ def installed(machine: tuple[Container, Root], pristine: set[str]) -> Door:
     """Maskwatch, installed by one command while the system runs, with the demo for a camera."""
     booted, root = machine
     door = Door(booted, root)
-    (root.path / CONFIG).parent.mkdir()
     door.configure(SETTINGS)
-    print(booted.ask(*INSTALLER, *INSTALL, limit_s=INSTALL_LIMIT_S))
+    print(door.install())
     return door
 
 
@@ -191,8 +111,7 @@ class UnderSystemd:
 
     def test_a_second_run_of_the_installer_leaves_the_service_alone(self, door: Door) -> None:
         pid = door.pid()
-        lines = door.machine.ask(*INSTALLER, *INSTALL, limit_s=INSTALL_LIMIT_S).splitlines()
-        assert "nothing was to do" in lines
+        assert "nothing was to do" in door.install().splitlines()
         assert door.pid() == pid
 
     def test_nobody_is_asked_for_a_network(self, door: Door) -> None:
@@ -319,7 +238,7 @@ class UnderSystemd:
 
     def test_uninstall_leaves_nothing(self, installed: Door, pristine: set[str]) -> None:
         machine = installed.machine
-        print(machine.ask(VENV_COMMAND, "uninstall", "--purge"))
+        print(installed.uninstall())
         assert installed.show()["LoadState"] == "not-found"
         assert installed.root.left_over(pristine) == []
         assert machine.run("id", "maskwatch").returncode != 0
