@@ -3,11 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-pi check install uninstall bench bench-flash bench-pi soak crash-test lock pictures clean
+.PHONY: help demo test test-pi check install uninstall bench bench-flash bench-pi soak crash-test power-cut-test lock pictures clean
 .DELETE_ON_ERROR:
 
 help:  ## show this
-	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: $(VENV)/demo.stamp  ## install the edge alone and watch it at work for 20 seconds
 	@mkdir -p demo-output
@@ -17,7 +17,7 @@ test: $(VENV)/dev.stamp  ## install all and run the tests
 	$(BIN)/pytest -n 2 --dist loadfile
 
 test-pi: $(VENV)/dev.stamp  ## install into whole Debian systems of a Pi's kinds, boot them (as root)
-	$(BIN)/pytest -n 2 --dist loadscope -m pi tests/pi
+	$(BIN)/pytest -n 2 --dist loadscope -m pi tests/pi tests/vm
 
 check: $(VENV)/dev.stamp  ## run the linters
 	$(BIN)/ruff check .
@@ -48,6 +48,9 @@ soak: $(VENV)/demo.stamp  ## half an hour at full rate, the camera killed 50 tim
 
 crash-test: $(VENV)/dev.stamp  ## cut the power at every step of a change of models, then kill 1,000: no door without one; KILLS=100
 	@$(BIN)/python tests/crash/crash.py $(if $(KILLS),--kills $(KILLS))
+
+power-cut-test: $(VENV)/dev.stamp  ## cut the power of a whole arm64 machine 20 times while its model is changed (as root); CUTS=5 SEED=7
+	@$(BIN)/python tests/vm/power_cuts.py $(if $(CUTS),--cuts $(CUTS)) $(if $(SEED),--seed $(SEED))
 
 lock: $(VENV)/dev.stamp  ## resolve the pinned packages anew
 	$(BIN)/pip install --quiet uv
