@@ -15,14 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from maskwatch.errors import BundleError
+from maskwatch.limits import MAX_BUNDLE_BYTES
 from maskwatch.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest
 from maskwatch.strict_json import shown
 
 SUFFIX = ".maskwatch"
 MANIFEST_NAME = "manifest.json"
-
-MAX_BUNDLE_BYTES = 32 * 1024 * 1024
-"""Some thirty times what a bundle weighs; it bounds the memory that opening one takes."""
 
 MAX_MEMBERS = 32
 """Manifest included."""

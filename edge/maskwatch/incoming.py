@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from maskwatch.errors import OperatorError, TryAgainError
-from maskwatch.flash.protocol import MAX_SIZE_BYTES
+from maskwatch.limits import MAX_BUNDLE_BYTES
 from maskwatch.slots import folder as disk
 
 SUFFIX = ".part"
@@ -99,7 +99,7 @@ class Incoming:
             except FileNotFoundError as error:
                 raise TryAgainError("that bundle is not here any more: upload it again") from error
             with os.fdopen(part, "rb") as file:
-                data = file.read(MAX_SIZE_BYTES + 1)
+                data = file.read(MAX_BUNDLE_BYTES + 1)
         if hashlib.sha256(data).hexdigest() != sha256:
             self.drop(sha256)
             raise TryAgainError("what arrived is not the bundle that was sent (SHA-256 differs): upload it again")

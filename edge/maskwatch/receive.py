@@ -11,9 +11,9 @@ from typing import IO, TYPE_CHECKING
 from maskwatch.errors import BundleError, MaskwatchError, OperatorError, SignatureError, TryAgainError
 from maskwatch.flash.protocol import Request
 from maskwatch.incoming import Incoming
+from maskwatch.limits import MAX_SIGNATURE_BYTES
 
 if TYPE_CHECKING:
-    from maskwatch.signature import Trust
     from maskwatch.slots.states import State
     from maskwatch.slots.store import Choice, Slots
     from maskwatch.status import Status
@@ -24,14 +24,12 @@ ROLLED_BACK = "flash asked for it: not confirmed within its health window"
 class Receiver:
     """One door's slots, as flash may change them.
 
-    `trust` says whose signatures count; it is called when it is needed, as few requests need it and it is slow to
-    load. `ask` asks the daemon for its status.
+    `ask` asks the daemon for its status.
     """
 
-    def __init__(self, slots: Slots, incoming: Incoming, trust: Callable[[], Trust], ask: Callable[[], Status]) -> None:
+    def __init__(self, slots: Slots, incoming: Incoming, ask: Callable[[], Status]) -> None:
         self._slots = slots
         self._incoming = incoming
-        self._trust = trust
         self._ask = ask
 
     def answer(self, request: Request, stream: IO[bytes]) -> dict[str, object]:
@@ -56,12 +54,10 @@ class Receiver:
         return self._state()
 
     def _install(self, request: Request, stream: IO[bytes]) -> None:
-        from maskwatch.signature import MAX_SIGNATURE_BYTES
-
         data = self._incoming.read(request.sha256)
         signature = stream.read(MAX_SIGNATURE_BYTES + 1) or None
         try:
-            self._slots.install(data, signature, self._trust(), force=request.force)
+            self._slots.install(data, signature, force=request.force)
         except SignatureError:
             raise  # once it is signed, the same bytes will do
         except BundleError:

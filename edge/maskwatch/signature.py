@@ -6,32 +6,27 @@ allowed_signers, key revocation lists) are those of ssh-keygen(1).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
 import subprocess
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from maskwatch.atomic import write_file
-from maskwatch.bundle import default_bundle_path, open_bundle, read_bundle, verify_bundle
 from maskwatch.errors import OperatorError, SignatureError
+from maskwatch.limits import MAX_SIGNATURE_BYTES
 from maskwatch.strict_json import shown
+from maskwatch.trust import Trust, is_there
 
 NAMESPACE = "maskwatch-bundle"
 """A signature made for anything else, a git commit or an e-mail, is none of a bundle."""
 
 SUFFIX = ".sig"
-
-ALLOWED_SIGNERS = Path("/etc/maskwatch/allowed_signers")
-REVOKED_KEYS = Path("/etc/maskwatch/revoked_keys")
-
-MAX_SIGNATURE_BYTES = 4096
-"""One of RSA with 8192 bits takes 3 kB, of Ed25519 a tenth of that; any pipe takes as much as this at once."""
 
 CHECK_S = 60.0
 SIGN_S = 300.0
@@ -42,19 +37,8 @@ SSH_KEYGEN = "ssh-keygen"
 TIMESTAMP = "%Y%m%d%H%M%SZ"
 """How ssh-keygen reads a moment in UTC."""
 
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """Whose signatures count: an allowed_signers file, and a list of revoked keys where there is one."""
-
-    allowed_signers: Path = ALLOWED_SIGNERS
-    revoked_keys: Path = REVOKED_KEYS
-
-
-def trust_of(allowed_signers: Path | None, revoked_keys: Path | None = None) -> Trust:
-    """The trust that an operator names, or this machine's own; revoked keys lie beside, unless they are named too."""
-    allowed = ALLOWED_SIGNERS if allowed_signers is None else allowed_signers
-    return Trust(allowed, allowed.parent / REVOKED_KEYS.name if revoked_keys is None else revoked_keys)
+_DATE = r'(?i:valid-(?:after|before))="[^"]*"'
+_DATES = re.compile(rf",{_DATE}|(?<=[ \t]){_DATE},?".encode("ascii"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +69,16 @@ def read_signature(bundle: Path) -> bytes | None:
         raise SignatureError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def check_signature(data: bytes, signature: bytes | None, trust: Trust) -> str | None:
+def check_signature(data: bytes, signature: bytes | None, trust: Trust, *, dates: bool = True) -> str | None:
     """The principal that signed a bundle's bytes; None where no allowed_signers file exists: nothing is asked for then.
+
+    Without `dates` a key counts whenever it is or was valid: for what was installed already, which no day shall stop.
 
     Raises SignatureError for what is unsigned, tampered with, or signed for another purpose or by a key that is
     unknown, revoked, expired or not valid yet; OperatorError where ssh-keygen is missing. The message does not say
     where the bytes are from; the caller knows.
     """
-    if not is_there(trust.allowed_signers):
+    if not trust.is_asked_for():
         return None
     if signature is None:
         raise SignatureError(
@@ -102,18 +88,19 @@ def check_signature(data: bytes, signature: bytes | None, trust: Trust) -> str |
     if len(signature) > MAX_SIGNATURE_BYTES:
         raise SignatureError(f"its signature is larger than {MAX_SIGNATURE_BYTES} bytes, so it is none")
     key = _signing_key(data, signature)
-    allowed = ["-f", str(trust.allowed_signers), *_verify_time()]
-    found = _ask(["-Y", "find-principals", *allowed], signature)
+    allowed, files = _allowed(trust, dates)
+    files["-s"] = signature
+    found = _run(["-Y", "find-principals", *allowed], CHECK_S, b"", files)
     principals = found.out.splitlines() if found.done else []
     if not principals:
         raise SignatureError(_not_allowed(key, found.complaints, trust.allowed_signers))
     revoked = ["-r", str(trust.revoked_keys)] if is_there(trust.revoked_keys) else []
     for principal in principals:
         verify = ["-Y", "verify", "-n", NAMESPACE, "-I", principal, *allowed]
-        answer = _ask([*verify, *revoked], signature, data)
+        answer = _run([*verify, *revoked], CHECK_S, data, files)
         if answer.done:
             return principal
-        if revoked and _ask(verify, signature, data).done:
+        if revoked and _run(verify, CHECK_S, data, files).done:
             raise SignatureError(
                 f"signed by {shown(principal)[1:-1]} with a key that {trust.revoked_keys} revokes ({key}), or that "
                 "file is damaged: sign with another key; maskwatch keys list shows all"
@@ -127,6 +114,10 @@ def sign(bundle: Path, key: Path) -> Path:
     ssh-keygen may ask for a passphrase on the terminal. Raises BundleError for what is no sound bundle, and
     OperatorError where ssh-keygen refuses the key or the signature cannot be written.
     """
+    import tempfile
+
+    from maskwatch.bundle import read_bundle, verify_bundle
+
     data = read_bundle(bundle)
     verify_bundle(data, bundle)
     path = signature_path(bundle)
@@ -145,22 +136,13 @@ def sign(bundle: Path, key: Path) -> Path:
     return path
 
 
-def is_there(path: Path) -> bool:
-    """Whether something has this name, be it a broken link. Raises OperatorError where nobody can tell."""
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise OperatorError(f"{path}: cannot be read: {error.strerror}") from error
-    return True
-
-
 def judged_at() -> datetime:
     """The time that keys are judged by: this clock's, but never before the built-in bundle was made.
 
     A board without a clock starts in 1970, where no key has expired yet.
     """
+    from maskwatch.bundle import default_bundle_path, open_bundle  # numpy: a second for a small Pi
+
     made_at = datetime.fromisoformat(open_bundle(default_bundle_path()).manifest.made_at)
     return max(_clock(), made_at)
 
@@ -172,7 +154,7 @@ def ask_ssh_keygen(words: Sequence[str], given: bytes = b"") -> Answer:
 
 def _signing_key(data: bytes, signature: bytes) -> str:
     """The fingerprint of the key that signed these very bytes as a bundle, whoever it belongs to."""
-    answer = _ask(["-Y", "check-novalidate", "-n", NAMESPACE], signature, data)
+    answer = _run(["-Y", "check-novalidate", "-n", NAMESPACE], CHECK_S, data, {"-s": signature})
     if answer.done:
         fingerprint = re.search(r"SHA256:\S+", answer.out)
         return fingerprint.group() if fingerprint else "unknown"
@@ -199,34 +181,37 @@ def _clock() -> datetime:
     return datetime.fromtimestamp(time.time(), UTC)
 
 
-def _verify_time() -> list[str]:
-    """What to tell ssh-keygen of the time: nothing where its own clock will do."""
+def _allowed(trust: Trust, dates: bool) -> tuple[list[str], dict[str, bytes]]:
+    """How ssh-keygen is told of the allowed signers: words, and files by their options."""
+    if not dates:
+        try:
+            return [], {"-f": _DATES.sub(b"", trust.allowed_signers.read_bytes())}
+        except OSError as error:
+            raise OperatorError(f"{trust.allowed_signers} cannot be read: {error.strerror}: mend it") from error
     moment = judged_at()
-    return ["-O", f"verify-time={moment:{TIMESTAMP}}"] if moment > _clock() else []
+    words = ["-f", str(trust.allowed_signers)]
+    if moment > _clock():  # where its own clock will not do
+        words += ["-O", f"verify-time={moment:{TIMESTAMP}}"]
+    return words, {}
 
 
-def _ask(words: Sequence[str], signature: bytes, data: bytes = b"") -> Answer:
-    """Run ssh-keygen with a signature, which goes through a pipe: a full or read-only disk is no matter."""
-    reading, writing = os.pipe()
+def _run(
+    words: Sequence[str], limit_s: float, given: bytes | None = None, files: Mapping[str, bytes] | None = None
+) -> Answer:
+    """Run ssh-keygen. `files` stay in memory, by the options that name them: a full or read-only disk is no matter."""
     try:
-        with os.fdopen(writing, "wb") as pipe:
-            pipe.write(signature)
-        return _run([*words, "-s", f"/dev/fd/{reading}"], CHECK_S, data, (reading,))
-    finally:
-        os.close(reading)
-
-
-def _run(words: Sequence[str], limit_s: float, given: bytes | None = None, pipes: Sequence[int] = ()) -> Answer:
-    try:
-        done = subprocess.run(
-            [SSH_KEYGEN, *words],
-            input=given,
-            capture_output=True,
-            env=os.environ | {"LC_ALL": "C"},
-            pass_fds=pipes,
-            timeout=limit_s,
-            check=False,
-        )
+        with contextlib.ExitStack() as stack:
+            descriptors = {option: _in_memory(content, stack) for option, content in (files or {}).items()}
+            named = [word for option, number in descriptors.items() for word in (option, f"/dev/fd/{number}")]
+            done = subprocess.run(
+                [SSH_KEYGEN, *words, *named],
+                input=given,
+                capture_output=True,
+                env=os.environ | {"LC_ALL": "C"},
+                pass_fds=tuple(descriptors.values()),
+                timeout=limit_s,
+                check=False,
+            )
     except FileNotFoundError as error:
         raise OperatorError(f"{SSH_KEYGEN} is missing: install Debian's package openssh-client") from error
     except OSError as error:
@@ -234,6 +219,14 @@ def _run(words: Sequence[str], limit_s: float, given: bytes | None = None, pipes
     except subprocess.TimeoutExpired as error:
         raise OperatorError(f"{SSH_KEYGEN} was not done after {limit_s:.0f} s: {words[1]}") from error
     return Answer(done.returncode == 0, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
+
+
+def _in_memory(content: bytes, stack: contextlib.ExitStack) -> int:
+    """The descriptor of a file that is in memory alone, until the stack is left."""
+    file = stack.enter_context(os.fdopen(os.memfd_create("maskwatch"), "wb"))
+    file.write(content)
+    file.flush()
+    return file.fileno()
 
 
 def _last_words(complaints: str) -> str:

@@ -20,8 +20,9 @@ from pathlib import Path
 
 from maskwatch.atomic import write_file
 from maskwatch.errors import OperatorError, TryAgainError
-from maskwatch.signature import NAMESPACE, TIMESTAMP, Trust, ask_ssh_keygen, judged_at
+from maskwatch.signature import NAMESPACE, TIMESTAMP, ask_ssh_keygen, judged_at
 from maskwatch.strict_json import shown
+from maskwatch.trust import Trust
 
 MODE = 0o644
 """The service's user reads both files; only who owns them changes them."""

@@ -26,6 +26,7 @@ from maskwatch.interpreter import TFLiteNetwork, load_runtime
 from maskwatch.slots import admission, report
 from maskwatch.slots.store import Slots
 from maskwatch_convert.pack import write_bundle
+from nobody import NOBODY
 from scenes import running
 from tiny_models import tiny_manifest, tiny_members
 
@@ -129,7 +130,7 @@ def _work(place: Path, bundles: Bundles, tell: Tell) -> None:
 
 
 def _round(place: Path, bundles: Bundles, tell: Tell, *, confirmed: bool) -> None:
-    slots = Slots(place)
+    slots = Slots(place, NOBODY)
     old = running(slots)
     new = _next(old)
     tell({"action": "install", "before": old, "after": old})
@@ -148,7 +149,7 @@ def _round(place: Path, bundles: Bundles, tell: Tell, *, confirmed: bool) -> Non
 
 def _start(place: Path, bundles: Bundles, allowed: set[object], tell: Tell) -> None:
     """The next start, and a second change of models."""
-    slots = Slots(place)
+    slots = Slots(place, NOBODY)
     slots.starting()
     choice, ran = slots.choose(), running(slots)
     if choice.faults or ran not in allowed:
@@ -157,8 +158,8 @@ def _start(place: Path, bundles: Bundles, allowed: set[object], tell: Tell) -> N
     if choice.trying:
         _command(place, "confirm")
     _round(place, bundles, lambda words: None, confirmed=True)
-    if running(Slots(place)) != _next(ran):
-        tell({"fault": f"the second installation left {running(Slots(place))}"})
+    if running(Slots(place, NOBODY)) != _next(ran):
+        tell({"fault": f"the second installation left {running(Slots(place, NOBODY))}"})
         return
     tell({"ran": ran})
 

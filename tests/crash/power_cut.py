@@ -13,6 +13,7 @@ from pathlib import Path
 from maskwatch.errors import MaskwatchError, OperatorError
 from maskwatch.slots.states import State
 from maskwatch.slots.store import Slots
+from nobody import NOBODY
 from scenes import Models, Scene, next_start, quick_disk, running
 from seam import Seam
 from torn_disk import Image, images, materialise
@@ -52,7 +53,7 @@ class Door:
 
     def slots(self) -> Slots:
         """As a process finds them that starts now."""
-        return Slots(self.root / SLOTS)
+        return Slots(self.root / SLOTS, NOBODY)
 
     def act(self, at_step: Callable[[int], None]) -> None:
         """Do what the scene is about. `at_step` is called before each change of the disk, with its number."""
@@ -74,7 +75,7 @@ def prepared(scene: Scene, models: Models, folder: Path) -> Path:
     base = folder / "base"
     base.mkdir()
     with quick_disk():
-        scene.prepare(Slots(base / SLOTS), models)
+        scene.prepare(Slots(base / SLOTS, NOBODY), models)
     return base
 
 
@@ -97,7 +98,7 @@ class Starter:
             root = self._folder / f"disk-{next(self._numbers)}"
             root.mkdir()
             materialise(disk, root)
-            found = Slots(root / SLOTS).read()
+            found = Slots(root / SLOTS, NOBODY).read()
             assert last in (None, found), f"{self._scene.name}: {when}, {root} says {found}, must say {last}"
             self.start_in(root, allowed, when)
             self.figures.disks += 1
@@ -107,7 +108,7 @@ class Starter:
         """Start from a disk as it lies there."""
         try:
             with quick_disk():
-                ran = next_start(Slots(root / SLOTS), self._models, allowed, self._scene.spoilt)
+                ran = next_start(Slots(root / SLOTS, NOBODY), self._models, allowed, self._scene.spoilt)
         except (AssertionError, MaskwatchError) as error:
             raise AssertionError(f"{self._scene.name}: {when}, {root} is left: {error}") from error
         self.figures.ran[ran or "the built-in bundle"] += 1

@@ -12,17 +12,14 @@ from unittest import mock
 
 from maskwatch.bundle import Bundle, default_bundle_path, open_bundle
 from maskwatch.errors import BundleError
-from maskwatch.signature import Trust
 from maskwatch.slots import admission
-from maskwatch.slots.slot_files import damage_of
+from maskwatch.slots.slot_files import unfit
 from maskwatch.slots.states import TRIES
 from maskwatch.slots.store import Slots
 from maskwatch.verify import Check
 from maskwatch_convert.pack import write_bundle
+from nobody import NOBODY
 from tiny_models import tiny_manifest, tiny_members
-
-NOBODY = Trust(Path("/nonexistent/allowed_signers"), Path("/nonexistent/revoked_keys"))
-"""Signatures have tests of their own."""
 
 SIGNATURE = b"-----BEGIN SSH SIGNATURE-----\n"
 
@@ -63,7 +60,7 @@ def quick_golden_vectors() -> Iterator[None]:
 
 
 def install(slots: Slots, models: Models, version: str) -> None:
-    slots.install(models[version], SIGNATURE, NOBODY)
+    slots.install(models[version], SIGNATURE)
 
 
 def bring(slots: Slots, models: Models, version: str) -> None:
@@ -205,11 +202,11 @@ def next_start(slots: Slots, models: Models, allowed: set[str | None], spoilt: b
     assert found in allowed, f"runs {found}, must run one of {allowed}"
     fallback = slots.read().fallback
     if fallback is not None:
-        assert damage_of(slots.folder / fallback, slots.read().slot(fallback).sha256) is None, "no fallback"
+        assert unfit(slots.folder / fallback, slots.read().slot(fallback).sha256, NOBODY) is None, "no fallback"
     for path in (choice.path, slots.state_path):
         assert path is None or not path.exists() or path.stat().st_mode & 0o777 == 0o660, f"{path} has lost its mode"
     if choice.trying:
         slots.confirm("healthy")
     bring(slots, models, SECOND)
-    assert running(Slots(slots.folder)) == SECOND
+    assert running(Slots(slots.folder, NOBODY)) == SECOND
     return found

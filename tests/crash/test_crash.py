@@ -20,6 +20,7 @@ from maskwatch.errors import ExitCode
 from maskwatch.slots import folder as disk
 from maskwatch.slots import states, store
 from maskwatch.slots.store import Slots
+from nobody import NOBODY
 from power_cut import Figures, cut_at_every_step, kill_at_every_step, refuse_every_step
 from scenes import SCENES, Models, Scene, make_models, quick_golden_vectors
 from torn_disk import File, Folder, images
@@ -104,12 +105,12 @@ def test_a_switch_before_the_bundle_is_there_is_found(
     real = store.fill
 
     def early(slot: Path, data: bytes, signature: bytes | None) -> None:
-        slots = Slots(slot.parent)
+        slots = Slots(slot.parent, NOBODY)
         slots._write(states.activate(states.verify(slots.read())))
         real(slot, data, signature)
 
     monkeypatch.setattr(store, "fill", early)
-    monkeypatch.setattr(store, "damage_of", lambda slot, sha256: None)  # which would have saved the door
+    monkeypatch.setattr(store, "unfit", lambda slot, sha256, trust: None)  # which would have saved the door
     faulty(INSTALLATION, models, tmp_path, r"b/bundle.maskwatch: (cannot be read|the file is empty)")
 
 

@@ -49,6 +49,11 @@ SEEN_IN = {
         "test_bad_disks.test_a_damaged_model_is_left_for_the_fallback",
         "test_bad_disks.test_where_both_are_damaged_the_built_in_bundle_runs",
     ),
+    "The active bundle's signature is gone, or does not count any more: nobody trusts that key now, or it is revoked": (
+        "test_signed_slots.test_what_nobody_trusted_has_signed_is_not_run",
+        "test_signed_slots.test_where_nobody_can_tell_it_is_not_run_but_kept",
+    ),
+    "The day of the key that signed the active bundle is over": ("test_signed_slots.test_no_day_takes_a_model_away",),
     "The active bundle does not load": (
         "test_store.test_a_model_that_cannot_be_run_is_abandoned",
         "test_bad_disks.test_a_trial_that_cannot_be_counted_is_not_run",

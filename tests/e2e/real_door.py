@@ -13,6 +13,7 @@ from maskwatch import status_client
 from maskwatch.errors import TryAgainError
 from maskwatch.slots.store import Slots
 from maskwatch.status import Status
+from maskwatch.trust import trust_of
 from real_command import COMMAND, users_environment
 
 START_LIMIT_S = 60.0
@@ -26,7 +27,7 @@ class RealDoor:
 
     @property
     def slots(self) -> Slots:
-        return Slots(self.folder / "slots")
+        return Slots(self.folder / "slots", trust_of(self.folder / "allowed_signers"))
 
     @property
     def socket(self) -> Path:
@@ -51,7 +52,7 @@ def watching(folder: Path) -> Iterator[RealDoor]:
     words = [COMMAND, "run", "--source", "demo", "--indicator", "none", "--config", "/dev/null"]
     with door.log.open("wb") as log:
         daemon = subprocess.Popen(
-            [*words, "--slots", door.slots.folder],
+            [*words, "--slots", door.slots.folder, "--trust", folder],
             env=users_environment() | {"RUNTIME_DIRECTORY": str(folder)},
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -13,6 +13,7 @@ from typing import Literal
 from maskwatch.slots.store import Slots
 from maskwatch.status import Status
 from maskwatch.status_socket import served
+from maskwatch.trust import trust_of
 from plain_status import PLAIN
 from real_command import COMMAND
 from sshd import Sshd, forced
@@ -39,15 +40,18 @@ class PlayedDoor:
 
     def __post_init__(self) -> None:
         self.folder.mkdir()
-        self.slots = Slots(self.folder / "slots")
+        self.slots = Slots(self.folder / "slots", trust_of(self._trust / "allowed_signers"))
+
+    @property
+    def _trust(self) -> Path:
+        return self.folder if self.trust is None else self.trust
 
     @property
     def socket(self) -> Path:
         return self.folder / "status.sock"
 
     def receive_words(self) -> list[str | Path]:
-        trust = self.folder if self.trust is None else self.trust
-        return ["receive", "--slots", self.slots.folder, "--socket", self.socket, "--trust", trust]
+        return ["receive", "--slots", self.slots.folder, "--socket", self.socket, "--trust", self._trust]
 
     def status(self) -> Status:
         return dataclasses.replace(PLAIN, model=None, model_sha256=self.model_sha256)

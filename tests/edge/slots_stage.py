@@ -13,9 +13,9 @@ from maskwatch.config import ModelSettings, Settings
 from maskwatch.daemon import Daemon
 from maskwatch.door import Model
 from maskwatch.observer import NoObserver, RunningModel
-from maskwatch.signature import Trust
 from maskwatch.slots.store import Slots
 from maskwatch.types import Face, Frame, Verdict
+from nobody import NOBODY
 from tiny_models import tiny_bundle
 
 BUILT_IN = RunningModel("built-in", "0" * 64)
@@ -25,16 +25,15 @@ class Shelf:
     """Slots in a folder of the test's own, and bundles to fill them with."""
 
     def __init__(self, folder: Path) -> None:
-        self.slots = Slots(folder / "slots")
+        self.slots = Slots(folder / "slots", NOBODY)
         self._made = folder
-        self._trust = Trust(folder / "no_signers", folder / "no_revoked_keys")
 
     def install(self, version: str, **changes: object) -> str:
         """Bring a bundle into the spare slot; its SHA-256."""
         return self._install(tiny_bundle(self._made, version=version, **changes))
 
     def _install(self, bundle: Path) -> str:
-        state = self.slots.install(bundle.read_bytes(), None, self._trust)
+        state = self.slots.install(bundle.read_bytes(), None)
         return state.slot(state.spare).sha256
 
     def activate_file(self, bundle: Path) -> str:

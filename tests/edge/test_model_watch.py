@@ -85,7 +85,7 @@ class MemorySlots:
             return self.state
         try:
             if active.sha256 in self.damaged:
-                return self.set(states.roll_back(self.state, "damaged", "damaged"))
+                return self.set(states.roll_back(self.state, "damaged", "unfit"))
             return self.set(states.start(self.state))
         except OperatorError:
             self.passed_over[active.sha256] = self.state.changes

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from maskwatch import signature as module
 from maskwatch.bundle import default_bundle_path, open_bundle
 from maskwatch.errors import BundleError, ExitCode, MaskwatchError, OperatorError, SignatureError
-from maskwatch.signature import MAX_SIGNATURE_BYTES, TIMESTAMP, Trust, check_signature, read_signature, sign
-from signing_keys import LIMIT_S, allow, make_key, needs_ssh_keygen, public_key, signature_of, ssh_keygen
+from maskwatch.limits import MAX_SIGNATURE_BYTES
+from maskwatch.signature import TIMESTAMP, check_signature, read_signature, sign
+from maskwatch.trust import Trust, trust_of
+from signing_keys import FOR_BUNDLES, LIMIT_S, allow, make_key, needs_ssh_keygen, public_key, signature_of, ssh_keygen
 
 pytestmark = needs_ssh_keygen
 
@@ -231,6 +233,28 @@ def test_a_clock_in_1970_brings_no_expired_key_back_and_refuses_no_good_one(
     monkeypatch.undo()
     assert "lists as expired" in refusal(DATA, keys.good, trusts["good"])
     assert check_signature(DATA, keys.good, trusts["early"]) == "early"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        'valid-before="20200101Z"',
+        f'{FOR_BUNDLES},valid-before="20200101Z"',
+        f'valid-before="20200101Z",{FOR_BUNDLES}',
+        f'VALID-AFTER="20100101Z",{FOR_BUNDLES},valid-before="20200101Z"',
+        'valid-after="29990101"',
+    ],
+)
+def test_without_dates_a_key_counts_whenever_it_is_valid(keys: Keys, tmp_path: Path, options: str) -> None:
+    trust = trust_of(allow(tmp_path / "allowed_signers", "maria", keys.maria, options))
+    assert "lists as" in refusal(DATA, keys.good, trust)
+    assert check_signature(DATA, keys.good, trust, dates=False) == "maria"
+    for data in (DATA + b"?", b""):
+        with pytest.raises(SignatureError, match="changed since it was signed"):
+            check_signature(data, keys.good, trust, dates=False)
+    trust.revoked_keys.write_text(public_key(keys.maria) + "\n")
+    with pytest.raises(SignatureError, match="revokes"):
+        check_signature(DATA, keys.good, trust, dates=False)
 
 
 # Without a working ssh-keygen

@@ -35,12 +35,12 @@ def checks(
     bundle: Path | None,
     of_the_service: bool,
     probes: Probes,
-    slots: Slots | None = None,
+    slots: Slots,
 ) -> list[Check]:
     """What there is to look at.
 
     `settings` is None where they cannot be read: what depends on them is skipped. `bundle` is used instead of the
-    settings' one, `slots` instead of the service's. `of_the_service` says that these are the settings which the service
+    settings' one. `of_the_service` says that these are the settings which the service
     reads too.
     """
     return [
@@ -80,7 +80,7 @@ def _of_settings(settings: Settings | None, of_the_service: bool, probes: Probes
     ]
 
 
-def _of_model(settings: Settings | None, bundle: Path | None, slots: Slots | None, probes: Probes) -> list[Check]:
+def _of_model(settings: Settings | None, bundle: Path | None, slots: Slots, probes: Probes) -> list[Check]:
     if settings is None and bundle is None:
         return [_without_settings("bundle", "xnnpack", "golden_vectors", "model_age", "clock")]
     if bundle is None and settings is not None and settings.model.bundle:
@@ -88,9 +88,7 @@ def _of_model(settings: Settings | None, bundle: Path | None, slots: Slots | Non
 
     @cache
     def in_use() -> model.InUse:
-        from maskwatch.slots.store import Slots
-
-        return model.bundle_in_use(slots or Slots()) if bundle is None else model.InUse(bundle)
+        return model.bundle_in_use(slots) if bundle is None else model.InUse(bundle)
 
     return [
         Check(("bundle",), lambda: model.check_bundle(in_use())),

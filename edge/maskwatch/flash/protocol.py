@@ -18,14 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from maskwatch.errors import OperatorError
+from maskwatch.limits import MAX_BUNDLE_BYTES
 from maskwatch.strict_json import SchemaError, loads, shown
 
 COMMAND = ("maskwatch", "receive")
 MARK = "maskwatch-answer"
 FORCE = "force"
-
-MAX_SIZE_BYTES = 32 * 1024 * 1024
-"""`bundle.MAX_BUNDLE_BYTES`, which cannot be had without numpy: a second for a small Pi, at each question."""
 
 MAX_ANSWER_BYTES = 64 * 1024
 
@@ -89,8 +87,8 @@ def parse_request(words: Sequence[str]) -> Request:
         bool(parts.get("force")),
     )
     if request.action in ("offset", "upload"):
-        if not 0 < request.size_bytes <= MAX_SIZE_BYTES:
-            raise OperatorError(f"{request.size_bytes} bytes: a bundle has 1 to {MAX_SIZE_BYTES}")
+        if not 0 < request.size_bytes <= MAX_BUNDLE_BYTES:
+            raise OperatorError(f"{request.size_bytes} bytes: a bundle has 1 to {MAX_BUNDLE_BYTES}")
         if request.offset_bytes > request.size_bytes:
             raise OperatorError(f"offset {request.offset_bytes} lies behind the end, {request.size_bytes}")
     return request

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from maskwatch.bundle import MAX_BUNDLE_BYTES, Bundle, default_bundle_path, open_bundle, verify_bundle
+from maskwatch.bundle import Bundle, default_bundle_path, open_bundle, verify_bundle
 from maskwatch.errors import BundleError, OperatorError, SignatureError
-from maskwatch.signature import Trust, check_signature
+from maskwatch.limits import MAX_BUNDLE_BYTES
+from maskwatch.signature import check_signature
 from maskwatch.slots.states import Slot, State, one_line
+from maskwatch.trust import Trust
 from maskwatch.verify import verify_networks
 
 _REMEDIES = {

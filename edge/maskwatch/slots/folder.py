@@ -6,7 +6,6 @@ import contextlib
 import errno
 import fcntl
 import grp
-import hashlib
 import os
 import pwd
 import stat
@@ -30,7 +29,6 @@ LOCK_WAIT_S = 2.0
 """Longer than any change takes, but for an installation."""
 
 _LOCK_POLL_S = 0.05
-_CHUNK_BYTES = 1024 * 1024
 
 _REMEDIES = {
     errno.ENOSPC: "the disk is full: free some room",
@@ -98,16 +96,13 @@ def room_bytes(slot: Path) -> int | None:
     return figures.f_bavail * figures.f_frsize + old
 
 
-def sha256_of(path: Path) -> str:
-    """A file's SHA-256. Raises OSError, for what is no file too."""
-    digest = hashlib.sha256()
+def read_file(path: Path, most_bytes: int) -> bytes:
+    """A file's first bytes, `most_bytes` at the most. Raises OSError, for what is no file too."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "no file", str(path))
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return file.read(most_bytes)
 
 
 def forget_cached(path: Path) -> None:

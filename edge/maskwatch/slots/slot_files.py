@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 from pathlib import Path
 
-from maskwatch.errors import OperatorError
+from maskwatch.errors import OperatorError, SignatureError
+from maskwatch.limits import MAX_BUNDLE_BYTES, MAX_SIGNATURE_BYTES
 from maskwatch.slots import folder as disk
+from maskwatch.trust import Trust
 
 BUNDLE_FILE = "bundle.maskwatch"
 SIGNATURE_FILE = f"{BUNDLE_FILE}.sig"
@@ -35,13 +38,38 @@ def check_room(slot: Path, size_bytes: int) -> None:
         raise OperatorError(f"{slot}: the disk is full: {needed / 1e6:.1f} MB are needed, {room / 1e6:.1f} MB are free")
 
 
-def damage_of(slot: Path, sha256: str) -> str | None:
-    """What is wrong with a slot's bundle, for good, if anything. Raises OSError where nobody can tell."""
+def unfit(slot: Path, sha256: str, trust: Trust) -> str | None:
+    """Why a slot's bundle may not be run, for good, if there is a reason: damage, or a signature that does not count.
+
+    What was installed while its key counted goes on when that key's time is over, but not when it is revoked. Raises
+    OSError or OperatorError where nobody can tell.
+    """
     path = slot / BUNDLE_FILE
+    data, damage = _read(path, MAX_BUNDLE_BYTES)
+    if damage is None and hashlib.sha256(data).hexdigest() != sha256:
+        damage = "its SHA-256 is not the one that was installed"
+    if damage is not None:
+        return f"{path} is damaged: {damage}"
+    if not trust.is_asked_for():
+        return None
+    from maskwatch.signature import check_signature  # needed only where signatures are asked for
+
+    signature, absent = _read(slot / SIGNATURE_FILE, MAX_SIGNATURE_BYTES)
     try:
-        same = disk.sha256_of(path) == sha256
+        check_signature(data, None if absent else signature, trust, dates=False)
+    except SignatureError as error:
+        return f"{path}: {error}"
+    return None
+
+
+def _read(path: Path, most_bytes: int) -> tuple[bytes, str | None]:
+    """A file, or one byte more than it may have; and what is wrong with it for good.
+
+    Raises OSError for what might be better another time.
+    """
+    try:
+        return disk.read_file(path, most_bytes + 1), None
     except OSError as error:
         if error.errno not in _LASTING:
             raise
-        return f"{path} is damaged: {error.strerror}"
-    return None if same else f"{path} is damaged: its SHA-256 is not the one that was installed"
+        return b"", error.strerror

@@ -12,7 +12,7 @@ from maskwatch.strict_json import MAX_INTEGER, Between, Pattern
 
 SlotName = Literal["a", "b"]
 SlotState = Literal["empty", "staged", "verified", "trying", "confirmed", "failed"]
-Event = Literal["stage", "verify", "refuse", "activate", "start", "healthy", "confirm", "roll_back", "spent", "damaged"]
+Event = Literal["stage", "verify", "refuse", "activate", "start", "healthy", "confirm", "roll_back", "spent", "unfit"]
 
 SLOT_NAMES: tuple[SlotName, ...] = get_args(SlotName)
 SLOT_STATES: tuple[SlotState, ...] = get_args(SlotState)
@@ -36,15 +36,15 @@ TRANSITIONS: dict[tuple[SlotState, Event], SlotState] = {
     ("staged", "verify"): "verified",
     ("staged", "refuse"): "failed",
     ("verified", "activate"): "trying",
-    ("verified", "damaged"): "failed",
+    ("verified", "unfit"): "failed",
     ("trying", "start"): "trying",
     ("trying", "healthy"): "confirmed",
     ("trying", "confirm"): "confirmed",
     ("trying", "roll_back"): "failed",
     ("trying", "spent"): "failed",
-    ("trying", "damaged"): "failed",
+    ("trying", "unfit"): "failed",
     ("confirmed", "roll_back"): "failed",
-    ("confirmed", "damaged"): "failed",
+    ("confirmed", "unfit"): "failed",
 }
 """What each event makes of a slot in each state; a pair that is not here never happens. docs/slots.md shows it."""
 
@@ -174,15 +174,15 @@ def confirm(state: State, event: Literal["healthy", "confirm"], reason: str = ""
     return replace(_moved(state, _active(state), event, reason), tries_left=0, healthy_frames=0)
 
 
-def roll_back(state: State, reason: str, event: Literal["roll_back", "spent", "damaged"] = "roll_back") -> State:
+def roll_back(state: State, reason: str, event: Literal["roll_back", "spent", "unfit"] = "roll_back") -> State:
     """The active bundle is left for the fallback. Raises EventError."""
     moved = _moved(state, _active(state), event, reason)
     return replace(moved, active=state.fallback, fallback=None, tries_left=0, healthy_frames=0)
 
 
 def lose_verified(state: State, reason: str) -> State:
-    """The verified bundle's file is not any more what was verified. Raises EventError."""
-    return _moved(state, state.spare, "damaged", reason)
+    """The verified bundle is not any more what was verified. Raises EventError."""
+    return _moved(state, state.spare, "unfit", reason)
 
 
 def faults_of(state: State) -> str | None:

@@ -11,19 +11,17 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from maskwatch.atomic import sync_folder
 from maskwatch.errors import MaskwatchError, OperatorError, TryAgainError
 from maskwatch.installer import places
 from maskwatch.slots import folder as disk
 from maskwatch.slots import states
-from maskwatch.slots.slot_files import BUNDLE_FILE, check_room, damage_of, fill
+from maskwatch.slots.slot_files import BUNDLE_FILE, check_room, fill, unfit
 from maskwatch.slots.state_file import StateFileError, read_state, to_json
 from maskwatch.slots.states import Slot, SlotName, State
-
-if TYPE_CHECKING:
-    from maskwatch.signature import Trust
+from maskwatch.trust import Trust
 
 SLOTS = Path(places.SLOTS)
 INCOMING = "incoming"
@@ -51,10 +49,14 @@ class Choice:
 
 
 class Slots:
-    """The slots in one folder. A daemon keeps one of these for its life, as it remembers what cannot be run."""
+    """The slots in one folder. What nobody in `trust` has signed is neither put there nor run from there.
 
-    def __init__(self, folder: Path = SLOTS) -> None:
+    A daemon keeps one of these for its life, as it remembers what cannot be run.
+    """
+
+    def __init__(self, folder: Path, trust: Trust) -> None:
         self.folder = folder
+        self._trust = trust
         self._passed_over: dict[str, int] = {}  # SHA-256 to `changes` of the State in which it was given up
 
     @property
@@ -73,9 +75,9 @@ class Slots:
         return self._look()[1]
 
     def choose(self) -> Choice:
-        """What to run now: the active bundle; where its file is damaged the fallback; else the built-in. Never raises.
+        """What to run now: the active bundle; where that is unfit the fallback; else the built-in. Never raises.
 
-        Reads and hashes the slot's file: for when state.json changed, not for each frame.
+        Reads the slot's file and checks its signature: for when state.json changed, not for each frame.
         """
         state, fault = self._look()
         faults = [] if fault is None else [f"{fault}: {BUILT_IN}"]
@@ -87,13 +89,15 @@ class Slots:
                 faults.append(f"slot {name} is passed over: it could not be run")
                 continue
             try:
-                damage = damage_of(self.folder / name, slot.sha256)
+                fault = unfit(self.folder / name, slot.sha256, self._trust)
             except OSError as error:
-                damage = f"{self._bundle(name)}: {disk.fault_words(error)}"
-            if damage is None:
+                fault = f"{self._bundle(name)}: {disk.fault_words(error)}"
+            except OperatorError as error:  # nobody can tell whether it is signed
+                fault = f"slot {name} is not run: {error}"
+            if fault is None:
                 trying = slot.state == "trying"
                 return Choice(name, self._bundle(name), slot.sha256, trying, state.healthy_frames, tuple(faults))
-            faults.append(damage)
+            faults.append(fault)
         return Choice(None, None, None, faults=tuple(faults))
 
     def active_bundle(self) -> Path | None:
@@ -140,7 +144,6 @@ class Slots:
         self,
         data: bytes,
         signature: bytes | None,
-        trust: Trust,
         *,
         force: bool = False,
         progress: Callable[[str], None] | None = None,
@@ -157,11 +160,11 @@ class Slots:
         tell = progress or (lambda words: None)
         origin = origin or Path("the bundle")
         tell("checking signature, hashes and schema")
-        candidate = admit(data, signature, trust, origin)
+        candidate = admit(data, signature, self._trust, origin)
         with disk.plain_faults(self.folder):
             disk.prepare(self.folder)
         with self._changing() as read:
-            state = self._without_damaged(read)
+            state = self._without_unfit(read)
             if self._is_there(state, candidate):
                 return state if state is read else self._write(state)
             if state.trying:
@@ -196,10 +199,10 @@ class Slots:
             if slot.state != "verified" or sha256 not in (None, slot.sha256):
                 what = "that bundle" if sha256 else "a bundle"
                 raise OperatorError(f"no slot holds {what}, verified (slot {name} is {slot.state}): install it first")
-            damage = damage_of(self.folder / name, slot.sha256)
-            if damage is not None:
-                self._write(states.lose_verified(state, damage))
-                raise OperatorError(f"{damage}: install the bundle again")
+            fault = unfit(self.folder / name, slot.sha256, self._trust)
+            if fault is not None:
+                self._write(states.lose_verified(state, fault))
+                raise OperatorError(f"{fault}: install the bundle again")
             return self._write(states.activate(state))
 
     def confirm(self, event: Literal["healthy", "confirm"] = "confirm", *, sha256: str | None = None) -> State:
@@ -258,16 +261,16 @@ class Slots:
 
     def _started(self, state: State) -> State:
         """What a start makes of a State; the same object where it makes nothing of it."""
-        state = self._without_damaged(state)
-        return self._without_damaged(states.start(state)) if state.trying else state
+        state = self._without_unfit(state)
+        return self._without_unfit(states.start(state)) if state.trying else state
 
-    def _without_damaged(self, state: State) -> State:
-        """The State once an active slot whose file is damaged is left, and its fallback too where that is damaged."""
+    def _without_unfit(self, state: State) -> State:
+        """The State once an active slot whose bundle is unfit is left, and its fallback too where that is unfit."""
         while state.active is not None:
-            damage = damage_of(self.folder / state.active, state.slot(state.active).sha256)
-            if damage is None:
+            fault = unfit(self.folder / state.active, state.slot(state.active).sha256, self._trust)
+            if fault is None:
                 break
-            state = states.roll_back(state, damage, "damaged")
+            state = states.roll_back(state, fault, "unfit")
         return state
 
     def _is_there(self, state: State, candidate: Slot) -> bool:
@@ -278,7 +281,7 @@ class Slots:
         spare = state.slot(name)
         if (spare.state, spare.sha256, spare.signer) != ("verified", candidate.sha256, candidate.signer):
             return False
-        return damage_of(self.folder / name, spare.sha256) is None
+        return unfit(self.folder / name, spare.sha256, self._trust) is None
 
     def _give_up(self, staged: State, reason: str) -> None:
         """Take back what was staged, as far as the disk lets us; a staged slot that stays so harms nobody."""

@@ -99,7 +99,8 @@ def _signed_bundle(args: argparse.Namespace) -> tuple[str | None, Check, Bundle]
     """Who signed it, that in words, and the bundle; whose networks are left alone unless the signature is good."""
     from maskwatch.bundle import default_bundle_path, open_bundle, read_bundle, verify_bundle
     from maskwatch.errors import OperatorError, SignatureError
-    from maskwatch.signature import check_signature, is_there, read_signature, trust_of
+    from maskwatch.signature import check_signature, read_signature
+    from maskwatch.trust import is_there, trust_of
     from maskwatch.verify import Check
 
     trust = trust_of(args.allowed_signers, args.revoked_keys)

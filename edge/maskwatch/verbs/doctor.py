@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskwatch.errors import BundleError, ConfigError, ExitCode
+from maskwatch.verbs.door_slots import add_slots_arguments, slots_of
 from maskwatch.verbs.plain import one_line
 from maskwatch.verbs.run import DEFAULT_CONFIG, settings_of
 
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", type=Path, metavar="FILE", help=f"settings (default: {DEFAULT_CONFIG} where that exists)"
     )
     parser.add_argument("--bundle", type=Path, metavar="FILE", help="model bundle (default: the settings')")
-    parser.add_argument("--slots", type=Path, metavar="DIR", help="model slots (default: the service's)")
+    add_slots_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> ExitCode:
@@ -42,12 +43,11 @@ def examine(args: argparse.Namespace, probes: Probes) -> ExitCode:
     """Do what `run` does, by these probes."""
     from maskwatch.doctor import examination
     from maskwatch.doctor.findings import Status, summary
-    from maskwatch.slots.store import SLOTS, Slots
 
     _refuse_absent(args)
     os.environ.setdefault("LIBCAMERA_LOG_LEVELS", "*:ERROR")  # its greetings would run through our lines
     settings, about_settings = _read_settings(args.config)
-    todo = examination.checks(settings, args.bundle, args.config is None, probes, Slots(args.slots or SLOTS))
+    todo = examination.checks(settings, args.bundle, args.config is None, probes, slots_of(args))
     findings = [about_settings]
     _print(about_settings, args.json)
     for finding in examination.examine(todo):

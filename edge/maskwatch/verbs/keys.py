@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskwatch.errors import ExitCode, OperatorError
-from maskwatch.verbs.plain import one_line
+from maskwatch.verbs.plain import one_line, print_fault
 
 if TYPE_CHECKING:
-    from maskwatch.signature import Trust
     from maskwatch.signers import PublicKey
+    from maskwatch.trust import Trust
 
 HELP = "say whose signed bundles this machine takes"
 EXAMPLE = "  maskwatch keys trust maria.pub --name maria --valid-before 2031-01-01\n  maskwatch keys list"
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     Raises OperatorError for what is no public key and for files that cannot be read, understood or written;
     TryAgainError while another command changes them.
     """
-    from maskwatch.signature import trust_of
+    from maskwatch.trust import trust_of
 
     trust = trust_of(args.file, args.revoked_keys)
     if args.action == "trust":
@@ -71,25 +71,25 @@ def run(args: argparse.Namespace) -> ExitCode:
 
 
 def _trust(args: argparse.Namespace, trust: Trust) -> None:
-    from maskwatch.signature import is_there
     from maskwatch.signers import trust_key
 
     key = _read_key(args.key)
     name = args.name if args.name is not None else key.comment
     if not name:
         raise OperatorError(f"{args.key} does not say whose it is: add --name WHO")
-    first = not is_there(trust.allowed_signers)
+    first = not trust.is_asked_for()
     changed = trust_key(key, name, args.valid_before, trust)
     print(f"{'trusted' if changed else 'already trusted'}: {name} {key.fingerprint}")
     if first:
         print(f"from now on bundles need a signature here: {trust.allowed_signers} was made", file=sys.stderr)
+    _tell_of_the_slots(args, trust)
 
 
 def _list(args: argparse.Namespace, trust: Trust) -> None:
-    from maskwatch.signature import is_there, judged_at
+    from maskwatch.signature import judged_at
     from maskwatch.signers import list_revoked, list_signers, revoked_among, state_of
 
-    if not is_there(trust.allowed_signers):
+    if not trust.is_asked_for():
         print(f"{trust.allowed_signers} is not there: bundles need no signature here", file=sys.stderr)
     signers = list_signers(trust.allowed_signers)
     revoked = revoked_among([signer.key for signer in signers], trust.revoked_keys)
@@ -125,6 +125,16 @@ def _revoke(args: argparse.Namespace, trust: Trust) -> None:
     new = revoke_keys(keys, trust)
     for key in keys:
         print(one_line(f"{'revoked' if key in new else 'already revoked'}: {key.comment} {key.fingerprint}"))
+    _tell_of_the_slots(args, trust)
+
+
+def _tell_of_the_slots(args: argparse.Namespace, trust: Trust) -> None:
+    """Say what this door, if it is one, will not run any more by its own lists."""
+    from maskwatch.slots.store import SLOTS, Slots
+
+    if args.file is None and args.revoked_keys is None:
+        for fault in Slots(SLOTS, trust).choose().faults:
+            print_fault(f"from the service's next start on: {fault}")
 
 
 def _read_key(name: str) -> PublicKey:

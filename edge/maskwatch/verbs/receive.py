@@ -6,12 +6,9 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from maskwatch.errors import ExitCode, OperatorError
-
-if TYPE_CHECKING:
-    from maskwatch.signature import Trust
+from maskwatch.verbs.door_slots import add_slots_arguments, slots_of
 
 HELP = "what `maskwatch flash` calls at a door; as a login's forced command it flashes models and does nothing else"
 EXAMPLE = "  maskwatch receive state"
@@ -25,10 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "words", nargs="*", metavar="WORD", help=f"what to do (default: what ssh was asked for, in ${ORIGINAL_COMMAND})"
     )
-    parser.add_argument("--slots", type=Path, metavar="DIR", help="the slots' folder (default: the service's)")
-    parser.add_argument(
-        "--trust", type=Path, metavar="DIR", help="where allowed_signers and revoked_keys lie (default: /etc/maskwatch)"
-    )
+    add_slots_arguments(parser)
     parser.add_argument("--socket", type=Path, metavar="PATH", help="where the daemon answers (default: the usual)")
 
 
@@ -42,21 +36,13 @@ def run(args: argparse.Namespace) -> ExitCode:
     from maskwatch import status_client
     from maskwatch.incoming import Incoming
     from maskwatch.receive import Receiver
-    from maskwatch.slots.store import INCOMING, SLOTS, Slots
+    from maskwatch.slots.store import INCOMING
 
-    slots = Slots(args.slots or SLOTS)
+    slots = slots_of(args)
     places = status_client.usual_places() if args.socket is None else (args.socket,)
-    receiver = Receiver(
-        slots, Incoming(slots.folder / INCOMING), lambda: _trust(args.trust), lambda: status_client.ask(places)
-    )
+    receiver = Receiver(slots, Incoming(slots.folder / INCOMING), lambda: status_client.ask(places))
     print(answer_line(receiver.answer(request, sys.stdin.buffer)), flush=True)
     return ExitCode.DONE
-
-
-def _trust(folder: Path | None) -> Trust:
-    from maskwatch.signature import ALLOWED_SIGNERS, REVOKED_KEYS, Trust
-
-    return Trust() if folder is None else Trust(folder / ALLOWED_SIGNERS.name, folder / REVOKED_KEYS.name)
 
 
 def _asked_for() -> list[str]:

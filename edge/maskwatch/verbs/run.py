@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskwatch.errors import ExitCode
+from maskwatch.verbs.door_slots import add_slots_arguments, slots_of
 
 if TYPE_CHECKING:
     from maskwatch.config import Settings
@@ -33,9 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="wait for a camera that is missing at the start, while the lights say so (default: end with a fault)",
     )
-    parser.add_argument(
-        "--slots", type=Path, metavar="DIR", help="model slots, for where no bundle is named (default: the service's)"
-    )
+    add_slots_arguments(parser)
     parser.add_argument("--seconds", type=_seconds, metavar="N", help="stop after so long (default: run for ever)")
     parser.add_argument(
         "--picture",
@@ -66,7 +65,6 @@ def run(args: argparse.Namespace) -> ExitCode:
     from maskwatch.observer import Observers
     from maskwatch.service import ServiceObserver
     from maskwatch.signals import commands_from_signals
-    from maskwatch.slots.store import SLOTS, Slots
     from maskwatch.snapshot import Snapshot, check_picture_path
     from maskwatch.status_keeper import StatusKeeper
     from maskwatch.status_socket import own_socket, served
@@ -83,7 +81,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         on_verdict=None if snapshot is None else snapshot.keep,
         observer=Observers(ServiceObserver(Notifier()), keeper),
         wait_for_camera=args.wait_for_camera,
-        slots=Slots(args.slots or SLOTS),
+        slots=slots_of(args),
     )
     with commands_from_signals(daemon.command), served(own_socket(), lambda: keeper.status(daemon.dropped_frames)):
         daemon.run(args.seconds)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskwatch.errors import ExitCode, OperatorError
+from maskwatch.verbs.door_slots import add_slots_arguments, slots_of
 from maskwatch.verbs.plain import one_line, print_fault
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 "--reason", default=BY_HAND, metavar="WORDS", help=f"kept for others (default: {BY_HAND})"
             )
         action.add_argument("--json", action="store_true", help="print one JSON object on one line")
-        action.add_argument("--slots", type=Path, metavar="DIR", help="the slots' folder (default: the service's)")
+        add_slots_arguments(action)
 
 
 def run(args: argparse.Namespace) -> ExitCode:
@@ -60,9 +61,8 @@ def run(args: argparse.Namespace) -> ExitCode:
     import json
 
     from maskwatch.slots.report import as_lines, as_plain
-    from maskwatch.slots.store import SLOTS, Slots
 
-    slots = Slots(args.slots or SLOTS)
+    slots = slots_of(args)
     _check_readable(slots)
     before = slots.read()
     after = _carry_out(args, slots)
@@ -91,12 +91,11 @@ def _carry_out(args: argparse.Namespace, slots: Slots) -> State:
 
 def _install(args: argparse.Namespace, slots: Slots) -> State:
     from maskwatch.bundle import read_bundle
-    from maskwatch.signature import Trust, read_signature
+    from maskwatch.signature import read_signature
 
     return slots.install(
         read_bundle(args.file),
         read_signature(args.file),
-        Trust(),
         force=args.force,
         progress=lambda words: logger.info("%s", words),
         origin=args.file,

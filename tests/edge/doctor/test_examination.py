@@ -9,7 +9,11 @@ import pytest
 from maskwatch.config import Settings
 from maskwatch.doctor.examination import Check, checks, examine
 from maskwatch.doctor.findings import Finding, Status, ok
+from maskwatch.slots.store import Slots
+from nobody import NOBODY
 from recorded_pi import healthy_pi
+
+NO_SLOTS = Slots(Path("/nonexistent/slots"), NOBODY)
 
 
 def test_a_check_that_hangs_is_cut_off_and_the_next_one_goes_on() -> None:
@@ -53,7 +57,7 @@ def test_a_bug_in_a_check_is_not_hidden() -> None:
 def test_every_check_finds_just_what_it_is_named_for(
     settings: Settings | None, bundle: bool, tiny_bundle_path: Path
 ) -> None:
-    todo = checks(settings, tiny_bundle_path if bundle else None, True, healthy_pi())
+    todo = checks(settings, tiny_bundle_path if bundle else None, True, healthy_pi(), NO_SLOTS)
     for check in todo:
         assert tuple(finding.check for finding in check.look()) == check.names
     names = [name for check in todo for name in check.names]
@@ -62,7 +66,7 @@ def test_every_check_finds_just_what_it_is_named_for(
 
 def test_without_settings_what_depends_on_them_is_skipped(tiny_bundle_path: Path) -> None:
     def unread(bundle: Path | None) -> set[str]:
-        found = examine(checks(None, bundle, True, healthy_pi()))
+        found = examine(checks(None, bundle, True, healthy_pi(), NO_SLOTS))
         return {finding.check for finding in found if finding.measured == "the settings cannot be read"}
 
     of_settings = {"groups", "camera", "colour_order", "gpio_library", "pins"}

@@ -20,9 +20,9 @@ from maskwatch.flash.result import Result, Step
 from maskwatch.flash.ssh import ASK_S, UnreachableError
 from maskwatch.incoming import Incoming
 from maskwatch.receive import Receiver
-from maskwatch.signature import Trust
 from maskwatch.slots.store import Slots
 from maskwatch.status import Status
+from maskwatch.trust import trust_of
 from plain_status import PLAIN
 
 Break = Literal["before", "middle", "after", "short"]
@@ -51,10 +51,9 @@ class StagedDoor:
     is_open: bool = False
 
     def __post_init__(self) -> None:
-        self.slots = Slots(self.folder / "slots")
+        self.slots = Slots(self.folder / "slots", trust_of(self.folder / "allowed_signers"))
         self.incoming = Incoming(self.slots.folder / "incoming")
-        trust = Trust(self.folder / "allowed_signers", self.folder / "revoked_keys")
-        self.receiver = Receiver(self.slots, self.incoming, lambda: trust, self.status)
+        self.receiver = Receiver(self.slots, self.incoming, self.status)
         self.stopper = Stopper()
 
     # The daemon

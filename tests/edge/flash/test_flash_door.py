@@ -15,7 +15,6 @@ from maskwatch.errors import OperatorError, TryAgainError
 from maskwatch.flash.door import OWN_BUNDLE, RECONNECT_PAUSES_S, TAKE_UP_S, Terms
 from maskwatch.flash.protocol import Request
 from maskwatch.flash.result import Outcome, Step
-from maskwatch.signature import Trust
 
 
 def test_the_straight_way(tmp_path: Path, tiny_bundle_bytes: bytes) -> None:
@@ -45,7 +44,7 @@ def test_what_is_there_already_is_one_question(tmp_path: Path, tiny_bundle_bytes
 def test_a_trial_that_another_flash_began_is_watched_to_its_end(tmp_path: Path, tiny_bundle_bytes: bytes) -> None:
     door = StagedDoor(tmp_path, live=lambda door: None)
     parcel = parcel_of(tiny_bundle_bytes)
-    door.slots.install(parcel.data, None, Trust(tmp_path / "none", tmp_path / "none"))
+    door.slots.install(parcel.data, None)
     door.slots.activate()
     door.live = lambda door: door.confirm() if door.now_s > 3 else None
     result = door.flash(parcel)

@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from maskwatch.signature import Trust
 from maskwatch.slots.states import State
 from maskwatch.slots.store import Slots
+from nobody import NOBODY
 from tiny_models import tiny_bundle
-
-NOBODY = Trust(Path("/nonexistent/allowed_signers"), Path("/nonexistent/revoked_keys"))
 
 _made: dict[str, bytes] = {}
 
@@ -37,7 +35,7 @@ class Shelf:
         return self.slots.folder
 
     def install(self, version: str, **changes: object) -> State:
-        return self.slots.install(make_bundle(version, **changes), None, NOBODY)
+        return self.slots.install(make_bundle(version, **changes), None)
 
     def bring(self, *versions: str) -> State:
         """Install, try and confirm."""
@@ -53,7 +51,7 @@ class Shelf:
 
     def again(self) -> Slots:
         """As another process finds them."""
-        return Slots(self.folder)
+        return Slots(self.folder, NOBODY)
 
     def running(self) -> str | None:
         """What a daemon that starts looking now would run; None for the built-in bundle."""

@@ -16,7 +16,8 @@ from maskwatch.errors import ExitCode, OperatorError, TryAgainError
 from maskwatch.slots import folder as disk
 from maskwatch.slots.states import TRIES
 from maskwatch.slots.store import Slots
-from slot_shelf import NOBODY, Shelf, make_bundle
+from nobody import NOBODY
+from slot_shelf import Shelf, make_bundle
 
 STRANGER = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -24,7 +25,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 @pytest.fixture
 def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(Slots(tmp_path / "slots"))
+    return Shelf(Slots(tmp_path / "slots", NOBODY))
 
 
 # state.json
@@ -88,7 +89,7 @@ def test_a_damaged_trial_spends_no_try(shelf: Shelf) -> None:
     shelf.try_out("2.0.0")
     shelf.spoil("b")
     state = shelf.slots.starting()
-    assert (state.active, state.last_event and state.last_event.event) == ("a", "damaged")
+    assert (state.active, state.last_event and state.last_event.event) == ("a", "unfit")
 
 
 def test_to_install_a_damaged_model_again_heals_it(shelf: Shelf) -> None:
@@ -139,10 +140,10 @@ def test_no_room_for_open_files_is_no_damage(shelf: Shelf, monkeypatch: pytest.M
     """A fault that passes must not cost a model for good."""
     shelf.bring("1.0.0")
 
-    def fail(path: Path) -> str:
+    def fail(path: Path, most_bytes: int) -> bytes:
         raise OSError(errno.EMFILE, "Too many open files", str(path))
 
-    monkeypatch.setattr(disk, "sha256_of", fail)
+    monkeypatch.setattr(disk, "read_file", fail)
     assert shelf.slots.choose().path is None
     assert "Too many open files" in shelf.slots.choose().faults[0]
     assert shelf.slots.starting().active == "a"
@@ -166,7 +167,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_noticed_before_anything_is_written(small_disk: Path) -> None:
-    door = Shelf(Slots(small_disk / "slots"))
+    door = Shelf(Slots(small_disk / "slots", NOBODY))
     door.bring("1.0.0")
     before = door.slots.state_path.read_bytes()
     (small_disk / "film").write_bytes(bytes(150_000))
@@ -181,7 +182,7 @@ def test_a_full_disk_is_noticed_before_anything_is_written(small_disk: Path) -> 
 
 
 def test_a_disk_that_fills_up_meanwhile_costs_nothing_but_the_installation(small_disk: Path) -> None:
-    door = Shelf(Slots(small_disk / "slots"))
+    door = Shelf(Slots(small_disk / "slots", NOBODY))
     door.bring("1.0.0")
 
     def meanwhile(words: str) -> None:
@@ -191,7 +192,7 @@ def test_a_disk_that_fills_up_meanwhile_costs_nothing_but_the_installation(small
                     film.write(bytes(4096))
 
     with pytest.raises(OperatorError, match="the disk is full: free some room"):
-        door.slots.install(make_bundle("2.0.0"), None, NOBODY, progress=meanwhile)
+        door.slots.install(make_bundle("2.0.0"), None, progress=meanwhile)
     assert door.running() == "1.0.0"
     assert list((door.folder / "b").iterdir()) == []
     (small_disk / "film").unlink()
@@ -199,7 +200,7 @@ def test_a_disk_that_fills_up_meanwhile_costs_nothing_but_the_installation(small
 
 
 def test_a_read_only_disk_still_runs_its_model(small_disk: Path) -> None:
-    door = Shelf(Slots(small_disk / "slots"))
+    door = Shelf(Slots(small_disk / "slots", NOBODY))
     door.bring("1.0.0")
     door.install("2.0.0")
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True, timeout=60)
@@ -216,7 +217,7 @@ def test_a_read_only_disk_still_runs_its_model(small_disk: Path) -> None:
 
 def test_a_trial_that_cannot_be_counted_is_not_run(small_disk: Path) -> None:
     """It might crash at each start, for ever."""
-    door = Shelf(Slots(small_disk / "slots"))
+    door = Shelf(Slots(small_disk / "slots", NOBODY))
     door.bring("1.0.0")
     sha256 = door.try_out("2.0.0").b.sha256
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True, timeout=60)
@@ -247,7 +248,7 @@ def test_a_trial_is_not_run_either_while_its_lock_is_held(shelf: Shelf, monkeypa
 def test_a_daemon_starts_whatever_lies_there(tmp_path: Path, what: str) -> None:
     if what == "a file":
         (tmp_path / "slots").touch()
-    slots = Slots(tmp_path / "slots")
+    slots = Slots(tmp_path / "slots", NOBODY)
     assert slots.starting().active is None
     assert slots.choose().path is None
     assert slots.abandon("0" * 64, "a reason").active is None
@@ -284,7 +285,7 @@ FILES = {"lock": "660", "state.json": "660", "a/bundle.maskwatch": "660", "a/bun
 def test_the_group_may_change_everything_whatever_the_umask(shelf: Shelf, umask: int) -> None:
     before = os.umask(umask)
     try:
-        shelf.slots.install(make_bundle("1.0.0"), b"a signature", NOBODY)
+        shelf.slots.install(make_bundle("1.0.0"), b"a signature")
     finally:
         os.umask(before)
     assert modes(shelf.folder) == {".": "770", "a": "770", "b": "770"} | FILES
@@ -293,7 +294,7 @@ def test_the_group_may_change_everything_whatever_the_umask(shelf: Shelf, umask:
 @as_root
 def test_root_gives_all_to_the_services_user(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk, "_owner", lambda: (4321, 1234))
-    shelf.slots.install(make_bundle("1.0.0"), b"a signature", NOBODY)
+    shelf.slots.install(make_bundle("1.0.0"), b"a signature")
     shelf.slots.activate()
     assert modes(shelf.folder) == {".": "2770", "a": "2770", "b": "2770"} | FILES
     owners = {(path.stat().st_uid, path.stat().st_gid) for path in [shelf.folder, *shelf.folder.rglob("*")]}
@@ -310,7 +311,7 @@ def open_shelf(shelf: Shelf) -> Iterator[Shelf]:
     """In a place that every user may enter; pytest's own is root's alone."""
     with tempfile.TemporaryDirectory() as place:
         os.chmod(place, 0o755)
-        yield Shelf(Slots(Path(place) / "slots"))
+        yield Shelf(Slots(Path(place) / "slots", NOBODY))
 
 
 @contextmanager
@@ -334,7 +335,7 @@ def test_a_stranger_is_told_what_to_do(open_shelf: Shelf) -> None:
     data = make_bundle("2.0.0")
     words = "not permitted: run it with sudo, or as a member of the group maskwatch"
     with somebody(STRANGER, STRANGER):
-        for change in (lambda: open_shelf.slots.install(data, None, NOBODY), open_shelf.slots.confirm):
+        for change in (lambda: open_shelf.slots.install(data, None), open_shelf.slots.confirm):
             with pytest.raises(OperatorError, match=words):
                 change()
         assert words in str(open_shelf.slots.fault())
@@ -353,7 +354,7 @@ def test_a_member_of_the_group_may_change_models(open_shelf: Shelf, monkeypatch:
     with somebody(STRANGER - 1, STRANGER):
         assert open_shelf.slots.starting().tries_left == TRIES - 1
         assert open_shelf.slots.confirm("healthy").b.state == "confirmed"
-        assert open_shelf.slots.install(data, None, NOBODY).a.state == "verified"
+        assert open_shelf.slots.install(data, None).a.state == "verified"
     assert open_shelf.running() == "2.0.0"
     assert {what for name, what in modes(open_shelf.folder).items() if name not in (".", "a", "b")} == {"660"}
     assert {path.stat().st_gid for path in open_shelf.folder.rglob("*")} == {STRANGER}

@@ -16,12 +16,13 @@ from maskwatch.bundle import MAX_BUNDLE_BYTES, default_bundle_path, open_bundle
 from maskwatch.errors import BundleError, ExitCode, OperatorError, TryAgainError
 from maskwatch.interpreter import RUNTIMES
 from maskwatch.manifest import GoldenVector
-from maskwatch.signature import Trust
 from maskwatch.slots import admission
 from maskwatch.slots import folder as disk
 from maskwatch.slots.states import HEALTHY_FRAMES, TRIES, State
 from maskwatch.slots.store import SLOTS, Choice, Slots
-from slot_shelf import NOBODY, Shelf, make_bundle
+from maskwatch.trust import trust_of
+from nobody import NOBODY
+from slot_shelf import Shelf, make_bundle
 from tiny_models import tiny_manifest
 
 BUILT_IN = Choice(None, None, None)
@@ -29,7 +30,7 @@ BUILT_IN = Choice(None, None, None)
 
 @pytest.fixture
 def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(Slots(tmp_path / "slots"))
+    return Shelf(Slots(tmp_path / "slots", NOBODY))
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -44,12 +45,12 @@ def test_where_nothing_was_installed_the_built_in_bundle_runs(shelf: Shelf) -> N
     assert (slots.read(), slots.fault(), slots.choose(), slots.active_bundle()) == (State(), None, BUILT_IN, None)
     assert slots.starting() == State()
     assert not shelf.folder.exists()
-    assert Slots().folder == SLOTS == Path("/var/lib/maskwatch/slots")
+    assert Path("/var/lib/maskwatch/slots") == SLOTS
 
 
 def test_a_model_comes_in_is_tried_and_stays(shelf: Shelf) -> None:
     data = make_bundle("1.0.0")
-    state = shelf.slots.install(data, b"a signature", NOBODY)
+    state = shelf.slots.install(data, b"a signature")
     assert (state.a.state, state.a.name, state.a.version, state.a.signer) == ("verified", "tiny", "1.0.0", None)
     assert shelf.slots.choose() == BUILT_IN
     state = shelf.slots.activate()
@@ -75,14 +76,14 @@ def test_the_next_one_goes_to_the_other_slot_and_nothing_of_the_active_one_is_to
 
 
 def test_an_unsigned_bundle_does_not_inherit_a_signature(shelf: Shelf) -> None:
-    shelf.slots.install(make_bundle("1.0.0"), b"a signature", NOBODY)
+    shelf.slots.install(make_bundle("1.0.0"), b"a signature")
     shelf.install("2.0.0")
     assert set(tree(shelf.folder)) == {"a/bundle.maskwatch", "lock", "state.json"}
 
 
 def test_progress_is_told(shelf: Shelf) -> None:
     told: list[str] = []
-    shelf.slots.install(make_bundle("1.0.0"), None, NOBODY, progress=told.append)
+    shelf.slots.install(make_bundle("1.0.0"), None, progress=told.append)
     assert told == ["checking signature, hashes and schema", "writing to slot a", "running the golden vectors"]
 
 
@@ -100,7 +101,7 @@ def test_an_installation_that_is_repeated_has_nothing_to_do(shelf: Shelf) -> Non
 def test_a_bundle_is_installed_again_where_another_one_signed_it(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     shelf.install("1.0.0")
     monkeypatch.setattr(admission, "check_signature", lambda *_: "ops@example.org")
-    state = shelf.slots.install(make_bundle("1.0.0"), b"a signature", NOBODY)
+    state = shelf.slots.install(make_bundle("1.0.0"), b"a signature")
     assert state.a.signer == "ops@example.org"
     assert "a/bundle.maskwatch.sig" in tree(shelf.folder)
 
@@ -218,7 +219,7 @@ def refused(shelf: Shelf, error: type[OperatorError], words: str, data: bytes, *
     """Refused with these words, and the door as it was."""
     shelf.bring("1.0.0")
     with pytest.raises(error, match=words) as caught:
-        shelf.slots.install(data, None, NOBODY, origin=Path("new.maskwatch"), **more)  # type: ignore[arg-type]
+        shelf.slots.install(data, None, origin=Path("new.maskwatch"), **more)  # type: ignore[arg-type]
     assert caught.value.exit_code is ExitCode.OPERATOR
     assert "\n" not in str(caught.value)
     assert shelf.running() == "1.0.0"
@@ -275,7 +276,7 @@ def test_where_no_network_runs_no_bundle_is_tried(shelf: Shelf, monkeypatch: pyt
     shelf.bring("1.0.0")
     monkeypatch.setattr("maskwatch.interpreter.RUNTIMES", tuple(f"no_{name}" for name in RUNTIMES))
     with pytest.raises(OperatorError, match="networks: cannot be verified: no TFLite runtime: install"):
-        shelf.slots.install(data, None, NOBODY)
+        shelf.slots.install(data, None)
     assert shelf.running() == "1.0.0"
 
 
@@ -289,7 +290,7 @@ def test_a_network_that_the_manifest_describes_wrongly_is_refused(shelf: Shelf) 
 def test_a_lower_version_is_refused_unless_forced(shelf: Shelf) -> None:
     words = "new.maskwatch: tiny 0.9.9 is older than 1.0.0, which this door has: --force installs it"
     refused(shelf, BundleError, words, make_bundle("0.9.9"))
-    shelf.slots.install(make_bundle("0.9.9"), None, NOBODY, force=True)
+    shelf.slots.install(make_bundle("0.9.9"), None, force=True)
     shelf.slots.activate()
     assert shelf.running() == "0.9.9"
 
@@ -312,9 +313,9 @@ def test_the_built_in_bundle_has_a_version_too(shelf: Shelf) -> None:
 
 def test_an_unsigned_bundle_is_refused_where_signatures_are_asked_for(shelf: Shelf, tmp_path: Path) -> None:
     (tmp_path / "allowed_signers").write_text("")
-    trust = Trust(tmp_path / "allowed_signers", tmp_path / "revoked_keys")
+    slots = Slots(shelf.folder, trust_of(tmp_path / "allowed_signers"))
     with pytest.raises(BundleError, match=r"^new.maskwatch: not signed, and .* asks for a signature"):
-        shelf.slots.install(make_bundle("1.0.0"), None, trust, origin=Path("new.maskwatch"))
+        slots.install(make_bundle("1.0.0"), None, origin=Path("new.maskwatch"))
     assert not shelf.folder.exists()
 
 
@@ -340,7 +341,7 @@ def test_of_two_installations_at_once_one_waits_and_gives_up(shelf: Shelf, monke
 
     def second() -> None:
         try:
-            shelf.again().install(make_bundle("2.0.0"), None, NOBODY)
+            shelf.again().install(make_bundle("2.0.0"), None)
         except TryAgainError as error:
             errors.append(error)
 
@@ -351,7 +352,7 @@ def test_of_two_installations_at_once_one_waits_and_gives_up(shelf: Shelf, monke
             thread.join()
 
     monkeypatch.setattr(disk, "LOCK_WAIT_S", 0.05)
-    state = shelf.slots.install(make_bundle("1.0.0"), None, NOBODY, progress=meanwhile)
+    state = shelf.slots.install(make_bundle("1.0.0"), None, progress=meanwhile)
     assert (state.a.version, state.a.state, state.b.state) == ("1.0.0", "verified", "empty")
     (error,) = errors
     assert "another change is under way: try again when it is done" in str(error)
@@ -372,7 +373,7 @@ def test_what_time_it_is_makes_no_difference(shelf: Shelf, monkeypatch: pytest.M
     shelf.slots.starting()
     shelf.slots.roll_back("worse")
     text = shelf.slots.state_path.read_text()
-    other = Shelf(Slots(shelf.folder.with_name("other")))
+    other = Shelf(Slots(shelf.folder.with_name("other"), NOBODY))
     monkeypatch.undo()
     other.bring("1.0.0")
     other.try_out("2.0.0")

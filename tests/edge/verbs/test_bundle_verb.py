@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from maskwatch import bundle as bundle_module
-from maskwatch import interpreter, signature, verify
+from maskwatch import interpreter, trust, verify
 from maskwatch.errors import BundleError, ExitCode, OperatorError, SignatureError
 from maskwatch.manifest import ClassifierSpec, GoldenVector, SecondLookSpec
 from maskwatch.verbs import bundle as verb
@@ -18,7 +18,7 @@ from tiny_models import tiny_bundle, tiny_manifest, tiny_members
 
 @pytest.fixture(autouse=True)
 def _no_trust_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(signature, "ALLOWED_SIGNERS", tmp_path / "absent" / "allowed_signers")
+    monkeypatch.setattr(trust, "ALLOWED_SIGNERS", tmp_path / "absent" / "allowed_signers")
 
 
 def call(*words: str | Path) -> ExitCode:
@@ -172,7 +172,7 @@ def test_verify_says_who_signed(signed: Path, tiny_bundle_path: Path, capsys: py
 def test_verify_asks_for_a_signature_where_this_machine_does(
     signed: Path, tiny_bundle_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(signature, "ALLOWED_SIGNERS", signed)
+    monkeypatch.setattr(trust, "ALLOWED_SIGNERS", signed)
     assert call("verify", tiny_bundle_path) is ExitCode.DONE
     Path(f"{tiny_bundle_path}.sig").unlink()
     with pytest.raises(SignatureError, match=rf"^{tiny_bundle_path}: not signed, and {signed} asks for a signature"):

@@ -16,9 +16,10 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from maskwatch import signature, signers
+from maskwatch import signature, signers, trust
 from maskwatch.errors import ExitCode, OperatorError, SignatureError, TryAgainError
-from maskwatch.signature import Trust, check_signature
+from maskwatch.signature import check_signature
+from maskwatch.trust import Trust
 from maskwatch.verbs import keys as verb
 from real_command import maskwatch
 from signing_keys import allow, make_key, needs_ssh_keygen, public_key, signature_of, ssh_keygen
@@ -41,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What stands for /etc/maskwatch; not made yet."""
-    monkeypatch.setattr(signature, "ALLOWED_SIGNERS", tmp_path / "etc" / "allowed_signers")
+    monkeypatch.setattr(trust, "ALLOWED_SIGNERS", tmp_path / "etc" / "allowed_signers")
     return tmp_path / "etc"
 
 

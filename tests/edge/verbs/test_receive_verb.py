@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from maskwatch.flash.protocol import find_answer
 from maskwatch.slots.store import Slots
+from nobody import NOBODY
 from real_command import COMMAND, LIMIT_S, Answer, users_environment
 from signing_keys import allow, make_key, needs_ssh_keygen, signature_of
 
@@ -21,7 +22,7 @@ class DoorSide:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.slots = Slots(folder / "slots")
+        self.slots = Slots(folder / "slots", NOBODY)
         self.options = ["--slots", self.slots.folder, "--socket", folder / "none.sock", "--trust", folder]
 
     def run(self, words: list[str], asked_for: str | None = None, given: bytes = b"") -> Answer:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from maskwatch import cli, signature
+from maskwatch import cli
 from maskwatch.errors import ExitCode, OperatorError, SignatureError
 from maskwatch.slots.store import Slots
 from maskwatch.verbs import slots as verb
+from nobody import NOBODY
 from tiny_models import tiny_bundle
 
 Command = Callable[..., ExitCode]
@@ -22,15 +23,10 @@ def call(tmp_path: Path) -> Command:
     def run(action: str, *words: str | Path) -> ExitCode:
         parser = argparse.ArgumentParser()
         verb.add_arguments(parser)
-        return verb.run(parser.parse_args([action, "--slots", str(tmp_path / "slots"), *map(str, words)]))
+        places = ["--slots", str(tmp_path / "slots"), "--trust", str(tmp_path)]
+        return verb.run(parser.parse_args([action, *places, *map(str, words)]))
 
     return run
-
-
-@pytest.fixture(autouse=True)
-def _nobody_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trust = signature.Trust(tmp_path / "allowed_signers", tmp_path / "revoked_keys")
-    monkeypatch.setattr(signature, "Trust", lambda: trust)
 
 
 def bundle(folder: Path, version: str) -> Path:
@@ -143,7 +139,7 @@ def test_the_signature_beside_the_file_counts(call: Command, tmp_path: Path, mon
         call("install", path)
     monkeypatch.setattr("maskwatch.slots.admission.check_signature", lambda data, given, trust: given.decode())
     call("install", path)
-    assert Slots(tmp_path / "slots").read().a.signer == "no signature"
+    assert Slots(tmp_path / "slots", NOBODY).read().a.signer == "no signature"
 
 
 def test_what_may_not_be_read_is_not_taken_for_empty(
