@@ -46,11 +46,9 @@ class Receiver:
         if action == "install":
             self._install(request, stream)
         elif action == "activate":
-            self._slots.activate()
-        elif action == "confirm":
-            self._slots.confirm()
+            self._slots.activate(sha256=sha256)
         elif action == "rollback":
-            self._slots.roll_back(ROLLED_BACK)
+            self._slots.roll_back(ROLLED_BACK, sha256=sha256)
         return self._state()
 
     def _install(self, request: Request, stream: IO[bytes]) -> None:

@@ -131,7 +131,7 @@ class Door:
             self._bring()
         else:
             self._activated_s = self._clock()
-            self._fresh = self._line.ask(Request("activate"))
+            self._fresh = self._line.ask(Request("activate", self._parcel.sha256))
         return None
 
     def _state(self) -> DoorState:
@@ -241,7 +241,7 @@ class Door:
             self._pause()
             return None
         self._progress(Step.ROLLING_BACK, 0, 0)
-        after = read_state(self._line.ask(Request("rollback")))
+        after = read_state(self._line.ask(Request("rollback", self._parcel.sha256)))
         self._model = after.model
         if after.sha256 == self._parcel.sha256:  # confirmed just now
             return Outcome.CONFIRMED, ""

@@ -5,9 +5,11 @@ One request is one command, `maskwatch receive WORDS`, and one answer is one lin
     offset SHA256 SIZE           how many bytes of that bundle lie there, from uploads that broke off
     upload SHA256 SIZE OFFSET    take the bytes on stdin, from that place on
     install SHA256 [force]       verify the bundle in the slot that does not run; its signature, if any, is on stdin
-    activate                     try what was verified
+    activate SHA256              try that bundle, which was verified
+    rollback SHA256              end its trial
     state                        slots, and what the daemon says
-    confirm | rollback           end a trial
+
+A trial is confirmed by the door's daemon and by nobody else.
 """
 
 from __future__ import annotations
@@ -37,10 +39,9 @@ _FORMS: dict[str, str] = {
     "offset": f"offset (?P<sha256>{_SHA256}) (?P<size>{_NUMBER})",
     "upload": f"upload (?P<sha256>{_SHA256}) (?P<size>{_NUMBER}) (?P<offset>{_NUMBER})",
     "install": f"install (?P<sha256>{_SHA256})(?P<force> {FORCE})?",
-    "activate": "activate",
+    "activate": f"activate (?P<sha256>{_SHA256})",
+    "rollback": f"rollback (?P<sha256>{_SHA256})",
     "state": "state",
-    "confirm": "confirm",
-    "rollback": "rollback",
 }
 """Each request's form, all of it."""
 
@@ -60,7 +61,7 @@ class Request:
     def words(self) -> tuple[str, ...]:
         """The words that `parse_request` makes the same request of."""
         words: tuple[str, ...] = (self.action,)
-        if self.action in ("offset", "upload", "install"):
+        if self.sha256:
             words += (self.sha256,)
         if self.action in ("offset", "upload"):
             words += (str(self.size_bytes),)

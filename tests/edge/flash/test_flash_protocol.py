@@ -8,13 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from maskwatch.bundle import MAX_BUNDLE_BYTES
 from maskwatch.errors import OperatorError
 from maskwatch.flash.protocol import (
     ACTIONS,
     COMMAND,
     MARK,
-    MAX_SIZE_BYTES,
     Request,
     answer_line,
     find_answer,
@@ -23,6 +21,7 @@ from maskwatch.flash.protocol import (
 )
 from maskwatch.installer.places import COMMAND as INSTALLED
 from maskwatch.installer.places import FLASH_HOME
+from maskwatch.limits import MAX_BUNDLE_BYTES
 
 SHA = "0123456789abcdef" * 4
 
@@ -33,10 +32,10 @@ sha256s = st.text("0123456789abcdef", min_size=64, max_size=64)
 def requests(draw: st.DrawFn) -> Request:
     action = draw(st.sampled_from(ACTIONS))
     sized = action in ("offset", "upload")
-    size = draw(st.integers(1, MAX_SIZE_BYTES)) if sized else 0
+    size = draw(st.integers(1, MAX_BUNDLE_BYTES)) if sized else 0
     return Request(
         action,
-        draw(sha256s) if sized or action == "install" else "",
+        draw(sha256s) if action != "state" else "",
         size,
         draw(st.integers(0, size)) if action == "upload" else 0,
         draw(st.booleans()) if action == "install" else False,
@@ -83,6 +82,8 @@ def test_one_letter_more_or_less_is_no_request_or_another_one(request: Request, 
         " state",
         "state state",
         "install",
+        "activate",
+        f"confirm {SHA}",
         f"install {SHA[:-1]}",
         f"install {SHA.upper()}",
         f"install {SHA} Force",
@@ -103,7 +104,7 @@ def test_what_only_looks_like_one_is_refused(line: str) -> None:
     ("line", "words"),
     [
         (f"offset {SHA} 0", "a bundle has 1 to"),
-        (f"upload {SHA} {MAX_SIZE_BYTES + 1} 0", "a bundle has 1 to"),
+        (f"upload {SHA} {MAX_BUNDLE_BYTES + 1} 0", "a bundle has 1 to"),
         (f"upload {SHA} 5 6", "lies behind the end"),
     ],
 )
@@ -121,11 +122,6 @@ def test_the_documentation_has_each_request_and_the_keys_line() -> None:
     assert sorted(told) == sorted(ACTIONS)
     assert f'restrict,command="{INSTALLED} receive" ssh-' in login
     assert f"{FLASH_HOME}/.ssh/authorized_keys" in login
-
-
-def test_the_largest_upload_is_the_largest_bundle() -> None:
-    """It is written down twice, as reading the other costs a small Pi a second at each question."""
-    assert MAX_SIZE_BYTES == MAX_BUNDLE_BYTES
 
 
 @given(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text()))

@@ -59,14 +59,17 @@ def test_all_the_way_by_its_words(door: DoorSide, tiny_bundle_bytes: bytes) -> N
     installed = door.ask("install", sha)
     assert installed["active"]["slot"] is None
     assert installed["slots"]["a"]["state"] == "verified"
-    assert door.ask("activate")["active"] == {"slot": "a", "sha256": sha, "model": "tiny 1.2.3", "state": "trying"}
-    assert door.ask("rollback")["active"]["slot"] is None
+    assert door.ask("activate", sha)["active"] == {"slot": "a", "sha256": sha, "model": "tiny 1.2.3", "state": "trying"}
+    assert door.ask("rollback", "0" * 64)["active"]["state"] == "trying", "another's trial is nobody's business"
+    assert door.ask("rollback", sha)["active"]["slot"] is None
     assert "not confirmed within its health window" in door.slots.read().a.reason
     door.ask("upload", sha, size, "0", given=tiny_bundle_bytes)
     door.ask("install", sha)
-    door.ask("activate")
-    assert door.ask("confirm")["active"]["state"] == "confirmed"
-    assert door.ask("rollback")["active"]["state"] == "confirmed", "a rollback ends a trial, and nothing else"
+    refused = door.run(["activate", "0" * 64])
+    assert (refused.code, "no slot holds that bundle, verified" in refused.err) == (3, True)
+    door.ask("activate", sha)
+    door.slots.confirm()
+    assert door.ask("rollback", sha)["active"]["state"] == "confirmed", "a rollback ends a trial, and nothing else"
 
 
 def test_the_state_tells_what_flash_wants_to_know(door: DoorSide) -> None:
