@@ -6,7 +6,6 @@ Two changes of one path at once must therefore be kept apart by the caller; of d
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path, PurePath
 from typing import TypeVar
@@ -19,10 +18,11 @@ def temporary_of(path: AnyPath) -> AnyPath:
     return path.with_name(f".{path.name}.maskwatch-tmp")
 
 
-def write_file(path: Path, content: bytes, mode: int = 0o644, owner: tuple[int, int] | None = None) -> None:
-    """Put a whole file in its place, with `mode` whatever the umask. Raises OSError, and then all is as before.
+def write_file(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Put a whole file in its place, with `mode` whatever the umask.
 
-    `owner` is a user's and a group's number, for those who may give files away; for others it is left out.
+    Raises OSError. Then all is as before, but where the folder cannot be synced: the new file is there, and a power cut
+    may take it away again.
     """
     temporary = temporary_of(path)
     temporary.unlink(missing_ok=True)
@@ -32,9 +32,6 @@ def write_file(path: Path, content: bytes, mode: int = 0o644, owner: tuple[int, 
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            if owner is not None:
-                with contextlib.suppress(PermissionError):
-                    os.fchown(file.fileno(), *owner)
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         os.replace(temporary, path)

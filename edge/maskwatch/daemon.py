@@ -186,15 +186,15 @@ class Daemon:
         self._models.judged()
 
     def _faces(self, frame: Frame) -> list[Face]:
-        """What the networks see; where a model that is on trial fails, what the one before it sees."""
-        try:
-            return self._door.faces(frame)
-        except NETWORK_FAULTS as error:
-            model = self._models.give_up(self._door.settings.model, error)
-            if model is None:
-                raise
-        self._door.adopt(self._door.settings, model)
-        return self._door.faces(frame)
+        """What the networks see; where a slot's model fails, what the next best sees."""
+        while True:
+            try:
+                return self._door.faces(frame)
+            except NETWORK_FAULTS as error:
+                model = self._models.give_up(self._door.settings.model, error)
+                if model is None:
+                    raise
+            self._door.adopt(self._door.settings, model)
 
     def _announce_model(self) -> None:
         self._events.put(self._models)

@@ -48,6 +48,10 @@ class ImageError(OperatorError):
     """A picture or video that cannot be read."""
 
 
+class NotRunningError(TryAgainError):
+    """No Maskwatch runs where one was asked."""
+
+
 class CameraError(TryAgainError):
     """A camera that is missing, lost or silent."""
 

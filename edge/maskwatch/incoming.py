@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
+import re
 import select
 import stat
 from collections.abc import Callable, Iterator
@@ -17,8 +19,10 @@ from maskwatch.limits import MAX_BUNDLE_BYTES
 from maskwatch.slots import folder as disk
 
 SUFFIX = ".part"
+_PART = re.compile(rf"[0-9a-f]{{64}}\{SUFFIX}")
 MAX_PARTS = 4
-"""Uploads that broke off and may be resumed; the one that was left alone for longest gives way to a fifth."""
+"""Uploads that go on, or broke off and may be resumed; of these the one that was left alone for longest gives way to a
+fifth."""
 
 SPARE_BYTES = 8 * 1024 * 1024
 """Room that an upload leaves on the disk, beside the bundle's second copy in a slot."""
@@ -29,6 +33,8 @@ SILENCE_S = 20.0
 
 
 BUSY = "another upload of this bundle is going on there"
+
+_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class Incoming:
@@ -56,17 +62,7 @@ class Incoming:
     def is_busy(self, sha256: str) -> bool:
         """Whether an upload of this bundle is going on, or is not given up yet."""
         with disk.plain_faults(self.folder):
-            try:
-                part = os.open(self._part(sha256), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-            except FileNotFoundError:
-                return False
-        try:
-            fcntl.flock(part, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(part)
-        return False
+            return _is_held(self._part(sha256))
 
     def take(self, sha256: str, size_bytes: int, offset_bytes: int, stream: IO[bytes]) -> int:
         """Write what comes to its part, from `offset_bytes` on, until it is whole or the stream ends; returns its size.
@@ -74,11 +70,10 @@ class Incoming:
         Each byte stays, however the stream ends. A part that is whole and not the bundle is removed.
 
         Raises:
-            TryAgainError: another upload of this bundle is going on, or nothing more comes.
+            TryAgainError: another upload of this bundle, or too many others, are going on, or nothing more comes.
             OperatorError: no room, an offset that is not the part's end, or another file than was promised.
         """
-        self._make_room(sha256, 2 * size_bytes - offset_bytes)
-        with disk.plain_faults(self.folder), self._held(sha256) as part:
+        with disk.plain_faults(self.folder), self._held(sha256, 2 * size_bytes - offset_bytes) as part:
             have_bytes = os.fstat(part).st_size
             if offset_bytes == 0 or have_bytes > size_bytes:
                 os.ftruncate(part, 0)
@@ -95,7 +90,7 @@ class Incoming:
         """A whole bundle. Raises TryAgainError where it is not whole, and removes it where it is another file."""
         with disk.plain_faults(self.folder):
             try:
-                part = os.open(self._part(sha256), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+                part = os.open(self._part(sha256), _FLAGS | os.O_RDONLY)
             except FileNotFoundError as error:
                 raise TryAgainError("that bundle is not here any more: upload it again") from error
             with os.fdopen(part, "rb") as file:
@@ -114,35 +109,48 @@ class Incoming:
         return self.folder / f"{sha256}{SUFFIX}"
 
     @contextmanager
-    def _held(self, sha256: str) -> Iterator[int]:
-        """The part, open for appending, and nobody else's meanwhile."""
-        disk.prepare(self.folder.parent)
-        with suppress(FileExistsError):
-            self.folder.mkdir(disk.FOLDER_MODE)
-            self.folder.chmod(self.folder.stat().st_mode & stat.S_ISGID | disk.FOLDER_MODE)  # whatever the umask
-        if not stat.S_ISDIR(self.folder.lstat().st_mode):  # no link: it would have root write elsewhere
-            raise OperatorError(f"{self.folder}: no folder, must be one: move it away")
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-        part = os.open(self._part(sha256), flags, disk.FILE_MODE)
-        try:
+    def _held(self, sha256: str, needed_bytes: int) -> Iterator[int]:
+        """The part, open for appending, and nobody else's meanwhile; `needed_bytes` are free when it is made."""
+        self._prepare()
+        with self._alone():  # or what is made room for might be taken, and what is taken removed
+            self._make_room(sha256, needed_bytes)
+            part = os.open(self._part(sha256), _FLAGS | os.O_RDWR | os.O_CREAT | os.O_APPEND, disk.FILE_MODE)
             try:
                 fcntl.flock(part, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
+                os.close(part)
                 raise TryAgainError(f"{BUSY}, or was until {self._silence_s:.0f} s ago") from error
+        try:
             if os.fstat(part).st_uid == os.geteuid():
                 os.fchmod(part, disk.FILE_MODE)  # whatever the umask
             yield part
         finally:
             os.close(part)
 
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others from making or removing parts for a moment."""
+        folder = os.open(self.folder, _FLAGS | os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(folder)
+
+    def _prepare(self) -> None:
+        disk.prepare(self.folder.parent)
+        with suppress(FileExistsError):
+            self.folder.mkdir(disk.FOLDER_MODE)
+            self.folder.chmod(self.folder.stat().st_mode & stat.S_ISGID | disk.FOLDER_MODE)  # whatever the umask
+        if not stat.S_ISDIR(self.folder.lstat().st_mode):  # no link: it would lead elsewhere
+            raise OperatorError(f"{self.folder}: no folder, must be one: move it away")
+
     def _append(self, part: int, have_bytes: int, size_bytes: int, stream: IO[bytes]) -> int:
-        source = stream.fileno()
         while have_bytes < size_bytes:
-            if not select.select([source], [], [], self._silence_s)[0]:
-                raise TryAgainError(
-                    f"nothing came for {self._silence_s:.0f} s, with {have_bytes} of {size_bytes} bytes"
-                )
-            chunk = os.read(source, min(CHUNK_BYTES, size_bytes - have_bytes))
+            try:
+                chunk = _next_chunk(stream, min(CHUNK_BYTES, size_bytes - have_bytes), self._silence_s)
+            except TryAgainError as error:
+                raise TryAgainError(f"{error}, with {have_bytes} of {size_bytes} bytes") from error
             if not chunk:
                 break
             have_bytes += _write_all(part, chunk)
@@ -150,23 +158,58 @@ class Incoming:
 
     def _make_room(self, sha256: str, needed_bytes: int) -> None:
         """Remove what is left of other uploads where there are too many of them, or too little room."""
-        with disk.plain_faults(self.folder):
-            others = sorted(self._others(sha256), key=_changed_ns)
-            there = next(folder for folder in (self.folder, *self.folder.parents) if folder.is_dir())
-            while others and (len(others) >= MAX_PARTS or self._free_bytes(there) < needed_bytes + SPARE_BYTES):
-                others.pop(0).unlink(missing_ok=True)
-            free_bytes = self._free_bytes(there)
-        if free_bytes < needed_bytes + SPARE_BYTES:
+        others = self._others(sha256)
+        left = sorted((part for part in others if not _is_held(part)), key=_changed_ns)
+        live_count = len(others) - len(left)
+        if live_count >= MAX_PARTS:
+            raise TryAgainError(f"{live_count} other uploads are going on there: try again when one is done")
+        wanted_bytes = needed_bytes + SPARE_BYTES
+        while left and (live_count + len(left) >= MAX_PARTS or self._free_bytes(self.folder) < wanted_bytes):
+            left.pop(0).unlink(missing_ok=True)
+        free_bytes = self._free_bytes(self.folder)
+        if free_bytes < wanted_bytes:
             raise OperatorError(
-                f"the disk is full: {free_bytes / 1e6:.1f} MB are free at {there}, an upload needs "
-                f"{(needed_bytes + SPARE_BYTES) / 1e6:.1f} MB: make room"
+                f"the disk is full: {free_bytes / 1e6:.1f} MB are free at {self.folder}, an upload needs "
+                f"{wanted_bytes / 1e6:.1f} MB: make room"
             )
 
     def _others(self, sha256: str) -> list[Path]:
-        if not self.folder.is_dir():
-            return []
         mine = self._part(sha256)
-        return [part for part in self.folder.iterdir() if part != mine and not part.is_dir()]
+        return [part for part in self.folder.iterdir() if part != mine and _PART.fullmatch(part.name)]
+
+
+def read_stream(stream: IO[bytes], most_bytes: int, silence_s: float = SILENCE_S) -> bytes:
+    """What comes on a stream until it ends, `most_bytes` at the most. Raises TryAgainError where nothing comes."""
+    read = b""
+    while len(read) < most_bytes and (chunk := _next_chunk(stream, most_bytes - len(read), silence_s)):
+        read += chunk
+    return read
+
+
+def _next_chunk(stream: IO[bytes], most_bytes: int, silence_s: float) -> bytes:
+    """What comes next; nothing at the stream's end. Raises TryAgainError where the sender is silent for too long."""
+    if not select.select([stream], [], [], silence_s)[0]:
+        raise TryAgainError(f"nothing came for {silence_s:.0f} s")
+    return os.read(stream.fileno(), most_bytes)
+
+
+def _is_held(part: Path) -> bool:
+    """Whether somebody writes to a part."""
+    try:
+        descriptor = os.open(part, _FLAGS | os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return False  # a link, which nobody here has made
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _write_all(part: int, chunk: bytes) -> int:

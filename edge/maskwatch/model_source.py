@@ -1,19 +1,20 @@
 """Which model a door runs, and how it comes into memory: the bundle that the settings name, a slot's, or the built-in.
 
-A bundle in a slot that cannot be run is given up, and the next best takes its place: never none at all.
+A bundle in a slot that cannot be run is left, and the next best takes its place: never none at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from maskwatch.errors import BundleError, MaskwatchError
 from maskwatch.observer import RunningModel
-from maskwatch.slots.states import SLOT_NAMES, State
-from maskwatch.slots.store import Choice
+from maskwatch.slots.choice import Choice, Look
+from maskwatch.slots.slot_files import lasts
+from maskwatch.slots.states import State
 
 if TYPE_CHECKING:
     from maskwatch.config import ModelSettings
@@ -30,9 +31,12 @@ too large for this machine. Anything else is a bug of ours: it ends the process,
 UNSLOTTED = Choice(None, None, None)
 """The built-in bundle, or one that the settings name."""
 
+MOST_LOOKS = 8
+"""So often at most `bring` looks for a bundle in the slots; both can fail in four, unless somebody brings others."""
+
 
 class ModelSlots(Protocol):
-    """The A/B slots as a daemon uses them (`slots.store.Slots`). Only `confirm` raises."""
+    """The A/B slots as a daemon uses them (`slots.running`). Only `confirm` raises."""
 
     @property
     def state_path(self) -> Path:
@@ -41,26 +45,34 @@ class ModelSlots(Protocol):
     def read(self) -> State:
         """How they are."""
 
-    def starting(self) -> State:
+    def look(self, without: Collection[str] = ()) -> Look:
+        """How they are, and what to run now of all but these SHA-256s."""
+
+    def starting(self) -> None:
         """A daemon starts: a trial spends a try."""
 
-    def choose(self) -> Choice:
-        """What to run now."""
+    def settle(self) -> None:
+        """Note what could not be noted so far."""
 
-    def abandon(self, sha256: str, reason: str) -> State:
-        """This bundle cannot be run."""
+    def abandon(self, sha256: str, reason: str, *, confirmed: bool = False) -> bool:
+        """This bundle cannot be run; whether it is rolled back now, which is for trials unless it is `confirmed`."""
 
-    def confirm(self, event: Literal["healthy", "confirm"] = "confirm", *, sha256: str | None = None) -> State:
-        """End the trial well. Raises TryAgainError or OperatorError."""
+    def confirm(self, sha256: str) -> State:
+        """End this bundle's trial well. Raises TryAgainError or OperatorError."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sourced:
-    """A model in memory and where it is from. `faults` say what was passed over on the way to it, and why."""
+    """A model in memory and where it is from. `faults` say what was passed over on the way to it, and why.
+
+    `again`: look again in a while, as another one may be to run then. `kept`: nobody can tell now what is to run.
+    """
 
     choice: Choice
     model: Model
     faults: tuple[str, ...] = ()
+    again: bool = False
+    kept: bool = False
 
     def running(self) -> RunningModel:
         """The same in words for observers."""
@@ -74,49 +86,42 @@ def bring(
     slots: ModelSlots | None,
     settings: ModelSettings,
     loaded: Sequence[Sourced] = (),
-    started: bool = False,
+    keep: Choice | None = None,
 ) -> Sourced:
     """The model to run now, loaded unless it is among those `loaded`. May take a second; any thread may do it.
 
-    `started` is a daemon past its start, where a trial whose file is damaged is rolled back too: at the start
-    `starting` has done that, and a trial that is passed over then may be innocent.
+    `keep` is what runs already: that is returned where nobody can tell now what is to run, unless it is unfit itself.
 
     Raises:
         BundleError: the settings' own bundle, or the built-in one, cannot be used.
         RuntimeMissingError: no TFLite runtime.
     """
+    if slots is None or settings.bundle:
+        return Sourced(UNSLOTTED, _loaded(load, UNSLOTTED, settings, loaded))
     faults: list[str] = []
-    if slots is not None and not settings.bundle:
-        given_up: set[str | None] = set()
-        for _ in SLOT_NAMES:
-            before, choice = slots.read(), slots.choose()
-            if started and choice.faults and before.trying and before.active != choice.slot:
-                faults += _rolled_back(slots, before, choice, given_up)
-            else:
-                faults += [fault for fault in choice.faults if fault not in faults]
-            if choice.path is None:
-                break
-            try:
-                return Sourced(choice, _of_slot(load, choice, settings, loaded), tuple(faults))
-            except NETWORK_FAULTS as error:
-                # A confirmed bundle does not pay for a runtime that is missing, nor for memory that others took.
-                if not choice.trying and not isinstance(error, BundleError):
-                    raise
-                faults.append(f"slot {choice.slot} {'is rolled back' if choice.trying else 'fails'}: {in_words(error)}")
-                slots.abandon(choice.sha256 or "", in_words(error))
-                given_up.add(choice.sha256)
-    unslotted = next((sourced.model for sourced in loaded if sourced.choice.path is None), None)
-    return Sourced(UNSLOTTED, load(settings, unslotted), tuple(faults))
-
-
-def _rolled_back(slots: ModelSlots, before: State, choice: Choice, given_up: set[str | None]) -> list[str]:
-    """Roll back a trial that `choose` has passed over, unless that is done; says so."""
-    active = before.active_slot
-    if active is None or active.sha256 in given_up:
-        return []
-    slots.abandon(active.sha256, "; ".join(choice.faults))
-    given_up.add(active.sha256)
-    return [f"slot {before.active} is rolled back: {'; '.join(choice.faults)}"]
+    unread: set[str] = set()
+    for _ in range(MOST_LOOKS):
+        state, choice = slots.look(unread)
+        active = state.active_slot
+        if active is not None and state.trying and active.sha256 in choice.unfit:
+            why = "; ".join(choice.faults)
+            if slots.abandon(active.sha256, why):
+                faults.append(f"slot {state.active} is rolled back: {why}")
+            continue
+        faults += [fault for fault in choice.faults if fault not in faults]
+        if choice.unsure and keep is not None and keep.sha256 not in choice.unfit:
+            return Sourced(keep, _loaded(load, keep, settings, loaded), tuple(faults), again=True, kept=True)
+        try:
+            return Sourced(choice, _loaded(load, choice, settings, loaded), tuple(faults), choice.again)
+        except NETWORK_FAULTS as error:
+            if choice.sha256 is None:
+                raise
+            if _may_pass(error):
+                unread.add(choice.sha256)
+                faults.append(f"slot {choice.slot} is not run yet: {error}")
+            elif slots.abandon(choice.sha256, in_words(error), confirmed=isinstance(error, BundleError)):
+                faults.append(f"slot {choice.slot} is rolled back: {in_words(error)}")
+    return Sourced(UNSLOTTED, _loaded(load, UNSLOTTED, settings, loaded), tuple(faults), again=True)
 
 
 def in_words(error: BaseException) -> str:
@@ -124,7 +129,18 @@ def in_words(error: BaseException) -> str:
     return str(error) if isinstance(error, MaskwatchError) else f"{type(error).__name__}: {error}"
 
 
-def _of_slot(load: LoadModel, choice: Choice, settings: ModelSettings, loaded: Sequence[Sourced]) -> Model:
+def _may_pass(error: BaseException | None) -> bool:
+    """Whether a bundle could not be read for a reason that may pass: that is not the bundle's fault."""
+    while error is not None:
+        if isinstance(error, OSError):
+            return not lasts(error)
+        error = error.__cause__
+    return False
+
+
+def _loaded(load: LoadModel, choice: Choice, settings: ModelSettings, loaded: Sequence[Sourced]) -> Model:
+    if choice.path is None:
+        return load(settings, next((sourced.model for sourced in loaded if sourced.choice.path is None), None))
     for sourced in loaded:
         if sourced.model.identity == (choice.sha256, settings.threads):
             return sourced.model

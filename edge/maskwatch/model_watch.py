@@ -13,6 +13,7 @@ from maskwatch.background import Job
 from maskwatch.errors import MaskwatchError
 from maskwatch.model_source import NETWORK_FAULTS, LoadModel, ModelSlots, Sourced, bring, in_words
 from maskwatch.observer import RunningModel
+from maskwatch.slots.choice import Choice
 from maskwatch.slots.states import State
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ LOOK_SECONDS = 1.0
 """How often to look whether the slots have changed: one `stat` each time."""
 
 RETRY_SECONDS = 10.0
-"""How long a confirmation that could not be written waits for the next try."""
+"""How long to wait for the next try: to write a confirmation, to note a start, to tell what is to run."""
 
 
 class ModelWatch:
@@ -34,6 +35,8 @@ class ModelWatch:
     Nothing here waits for a disk or for a bundle but `open`, `give_up`, and `for_settings` where they ask for another
     model. `announce` is called, from another thread, when there is something to `take`. `tell` hears of what runs at
     each change, and why. `clock` is monotonic. Without `slots` the settings alone count.
+
+    Where nobody can tell what is to run, what runs goes on, and it looks again every `RETRY_SECONDS` until it is sure.
     """
 
     def __init__(
@@ -56,6 +59,8 @@ class ModelWatch:
         self._unconfirmed_because = ""
         self._stamp: object = None
         self._looked_s = -math.inf
+        self._again_from_s = math.inf  # when to look again though nothing has changed; infinite: it is sure
+        self._told_faults: frozenset[str] = frozenset()
         self._loading: Job[Sourced] | None = None
         self._outdated = False  # whether `_loading` began before a change of ours
         self._confirming: Job[State] | None = None
@@ -69,12 +74,11 @@ class ModelWatch:
     def open(self, settings: ModelSettings) -> Model:
         """Load the first model; a trial spends one of its tries on it. Raises as `bring` does."""
         if self._slots is not None and not settings.bundle:
-            before, after = self._slots.read(), self._slots.starting()
-            if before.active not in (None, after.active) and after.last_event is not None:
-                logger.warning("slot %s is rolled back: %s", before.active, after.last_event.reason)
+            self._slots.starting()
             self._stamp = self._present_stamp()
         self._say_who_wins(settings)
         self._now = bring(self._load, self._slots, settings)
+        self._note(self._now)
         if self._now.faults:
             logger.warning("%s; the door runs %s", "; ".join(self._now.faults), self.running)
         self._tell(self.running, "; ".join(self._now.faults))
@@ -90,12 +94,12 @@ class ModelWatch:
         self._looked_s = now_s
         if now_s >= self._confirm_from_s and self._confirming is None:
             self._confirm_from_s = now_s + RETRY_SECONDS
-            confirm = partial(self._slots.confirm, "healthy", sha256=self._current.choice.sha256)
+            confirm = partial(self._slots.confirm, self._current.choice.sha256 or "")
             self._confirming = Job("confirm", confirm, self._announce)
         stamp = self._present_stamp()
-        if self._loading is None and stamp != self._stamp:
+        if self._loading is None and (stamp != self._stamp or now_s >= self._again_from_s):
             self._stamp, self._outdated = stamp, False  # looked at before they are read: no change is missed
-            work = partial(bring, self._load, self._slots, settings, self._in_memory(), started=True)
+            work = partial(self._bring_anew, self._slots, settings, self._in_memory(), self._current.choice)
             self._loading = Job("model", work, self._announce)
 
     def take(self) -> Model | None:
@@ -114,9 +118,14 @@ class ModelWatch:
         try:
             sourced = loading.take()
         except NETWORK_FAULTS as error:
-            logger.error("%s; the door goes on with %s", in_words(error), self.running)
+            self._again_from_s = self._clock() + RETRY_SECONDS
+            if in_words(error) not in self._told_faults:
+                self._told_faults |= {in_words(error)}
+                logger.error("%s; the door goes on with %s", in_words(error), self.running)
             return None
-        return self._change_to(sourced)
+        if sourced.kept:  # its trial may have ended meanwhile
+            sourced = replace(sourced, choice=self._current.choice)
+        return self._go_on_with(sourced)
 
     def judged(self) -> None:
         """The networks have done their work on a frame: enough of these confirm a trial."""
@@ -127,19 +136,21 @@ class ModelWatch:
                 self._confirm_from_s = -math.inf
 
     def give_up(self, settings: ModelSettings, error: Exception) -> Model | None:
-        """The networks failed on a frame: roll back a trial, and return what goes on; None where there is no trial.
+        """The networks failed on a frame: leave a slot's model, and return what goes on; None where it is no slot's.
 
-        Raises as `bring` does.
+        A trial is rolled back; what is confirmed is left by this process alone. Raises as `bring` does.
         """
         failed = self._current
-        if self._slots is None or not failed.choice.trying or failed.choice.sha256 is None:
+        if self._slots is None or failed.choice.sha256 is None:
             return None
-        self._slots.abandon(failed.choice.sha256, in_words(error))
+        rolled_back = self._slots.abandon(failed.choice.sha256, in_words(error))
         self._outdated = True
         known = () if self._before is None else (self._before,)
         sourced = bring(self._load, self._slots, settings, known)
-        fault = f"{failed.running()} is rolled back: {in_words(error)}"
-        self._change_to(replace(sourced, faults=(fault, *sourced.faults)))
+        if rolled_back:
+            fault = f"{failed.running()} is rolled back: {in_words(error)}"
+            sourced = replace(sourced, faults=(fault, *sourced.faults))
+        self._go_on_with(sourced)
         return sourced.model
 
     def for_settings(self, settings: ModelSettings, old: ModelSettings) -> Sourced:
@@ -150,14 +161,15 @@ class ModelWatch:
         if self._slots is not None and not settings.bundle and not old.bundle and settings.threads == old.threads:
             self._looked_s = -math.inf
             return self._current
-        return bring(self._load, self._slots, settings, self._in_memory(), started=True)
+        keep = None if old.bundle else self._current.choice
+        return bring(self._load, self._slots, settings, self._in_memory(), keep)
 
     def adopt(self, sourced: Sourced, settings: ModelSettings) -> None:
         """Go on with what `for_settings` has found for these settings."""
         self._say_who_wins(settings)
         if sourced is not self._current:
             self._outdated = True
-            self._change_to(sourced)
+            self._go_on_with(sourced)
 
     def close(self, timeout_s: float) -> None:
         """Wait for what is under way, for so long at most."""
@@ -169,6 +181,13 @@ class ModelWatch:
     def _current(self) -> Sourced:
         assert self._now is not None, "no model is open"
         return self._now
+
+    def _bring_anew(
+        self, slots: ModelSlots, settings: ModelSettings, loaded: tuple[Sourced, ...], keep: Choice
+    ) -> Sourced:
+        """For another thread: what is to run now, once what is owed to the disk has been tried again."""
+        slots.settle()
+        return bring(self._load, slots, settings, loaded, keep)
 
     def _in_memory(self) -> tuple[Sourced, ...]:
         return tuple(sourced for sourced in (self._now, self._before) if sourced is not None)
@@ -182,6 +201,12 @@ class ModelWatch:
             return None
         return seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns
 
+    def _go_on_with(self, sourced: Sourced) -> Model | None:
+        """Let this, which has just been looked for, be what runs; its model, where that is another."""
+        model = self._change_to(sourced)
+        self._note(sourced)
+        return model
+
     def _change_to(self, sourced: Sourced) -> Model | None:
         """Let this be what runs, and say so; its model, where that is another."""
         old, self._now = self._current, sourced
@@ -190,9 +215,14 @@ class ModelWatch:
             self._before, self._confirm_from_s = None, math.inf
         elif not old.choice.trying or before.sha256 != after.sha256:
             self._before, self._healthy_frames, self._confirm_from_s = old, 0, math.inf
-        if sourced.faults or before != after:
+        if before != after or not self._told_faults.issuperset(sourced.faults):
             self._say(sourced, before, after)
         return sourced.model if sourced.model is not old.model else None
+
+    def _note(self, sourced: Sourced) -> None:
+        """When to look again; and each reason is told once, until there is none."""
+        self._again_from_s = self._clock() + RETRY_SECONDS if sourced.again else math.inf
+        self._told_faults = self._told_faults.union(sourced.faults) if sourced.faults else frozenset()
 
     def _say(self, sourced: Sourced, before: RunningModel, after: RunningModel) -> None:
         if sourced.faults:

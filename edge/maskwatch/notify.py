@@ -23,6 +23,11 @@ class Notifier:
         self._address = _address(environment.get("NOTIFY_SOCKET", ""))
         self.watchdog_seconds = None if self._address is None else _watchdog_seconds(environment)
 
+    @property
+    def has_manager(self) -> bool:
+        """Whether a service manager has started this process, and waits for its word."""
+        return self._address is not None
+
     def send(self, *assignments: str) -> bool:
         """Send assignments, such as "READY=1", as one message; False where that was not possible.
 

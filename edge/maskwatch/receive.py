@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from maskwatch.errors import BundleError, MaskwatchError, OperatorError, SignatureError, TryAgainError
+from maskwatch.errors import BundleError, MaskwatchError, NotRunningError, OperatorError, SignatureError
 from maskwatch.flash.protocol import Request
-from maskwatch.incoming import Incoming
+from maskwatch.incoming import Incoming, read_stream
 from maskwatch.limits import MAX_SIGNATURE_BYTES
 
 if TYPE_CHECKING:
-    from maskwatch.slots.states import State
-    from maskwatch.slots.store import Choice, Slots
+    from maskwatch.slots.choice import Look
+    from maskwatch.slots.store import Slots
     from maskwatch.status import Status
 
 ROLLED_BACK = "flash asked for it: not confirmed within its health window"
@@ -52,8 +52,8 @@ class Receiver:
         return self._state()
 
     def _install(self, request: Request, stream: IO[bytes]) -> None:
+        signature = read_stream(stream, MAX_SIGNATURE_BYTES + 1) or None  # before what takes memory
         data = self._incoming.read(request.sha256)
-        signature = stream.read(MAX_SIGNATURE_BYTES + 1) or None
         try:
             self._slots.install(data, signature, force=request.force)
         except SignatureError:
@@ -64,12 +64,13 @@ class Receiver:
         self._incoming.drop(request.sha256)
 
     def _state(self) -> dict[str, object]:
-        from maskwatch.slots.report import as_plain
+        from maskwatch.slots.report import plain_of
 
+        look = self._slots.look()
         daemon, fault, runs = self._daemon()
         return {
-            "active": active_of(self._slots.read(), self._slots.choose()),
-            "slots": as_plain(self._slots),
+            "active": active_of(look),
+            "slots": plain_of(look),
             "may_change": _may_change(self._slots.folder),
             "daemon": daemon,
             "daemon_fault": fault,
@@ -80,14 +81,15 @@ class Receiver:
         """What the daemon says, or why it says nothing; and whether it runs, None where nobody can tell."""
         try:
             return dataclasses.asdict(self._ask()), None, True
-        except TryAgainError as error:
+        except NotRunningError as error:
             return None, str(error), False
         except MaskwatchError as error:
             return None, str(error), None
 
 
-def active_of(state: State, choice: Choice) -> dict[str, object]:
+def active_of(look: Look) -> dict[str, object]:
     """Which bundle a door is to run by its slots. The built-in one counts as confirmed."""
+    state, choice = look
     if choice.slot is not None:
         slot = state.slot(choice.slot)
         return {

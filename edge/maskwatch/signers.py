@@ -116,13 +116,22 @@ def trust_key(key: PublicKey, name: str, valid_before: datetime | None, trust: T
 
 def list_signers(allowed_signers: Path) -> list[Signer]:
     """All that allowed_signers lists, in its order. Raises OperatorError for a line that is none of its format."""
-    signers = []
+    signers, faults = read_signers(allowed_signers)
+    for fault in faults:
+        raise OperatorError(fault)
+    return signers
+
+
+def read_signers(allowed_signers: Path) -> tuple[list[Signer], list[str]]:
+    """All that allowed_signers lists, in its order, and what is wrong with its other lines, as ssh-keygen reads on."""
+    signers, faults = [], []
     for number, line in _entries(_lines(allowed_signers)):
         signer = _signer(line)
         if signer is None:
-            raise OperatorError(f"{allowed_signers}: line {number} is no signer with a key: mend or remove it")
-        signers.append(signer)
-    return signers
+            faults.append(f"{allowed_signers}: line {number} is no signer with a key: mend or remove it")
+        else:
+            signers.append(signer)
+    return signers, faults
 
 
 def state_of(signer: Signer, revoked: Container[str], now: datetime) -> str:
@@ -259,8 +268,13 @@ def _write(path: Path, lines: Sequence[str]) -> bool:
             return False
         write_file(path, content, MODE)
     except OSError as error:
-        raise OperatorError(f"{path} cannot be written: {error.strerror}") from error
+        raise _unwritten(path, error) from error
     return True
+
+
+def _unwritten(path: Path, error: OSError) -> OperatorError:
+    advice = ": run it with sudo" if isinstance(error, PermissionError) else ""
+    return OperatorError(f"{path} cannot be written: {error.strerror}{advice}")
 
 
 @contextmanager
@@ -270,7 +284,7 @@ def _changing(path: Path) -> Iterator[None]:
         path.parent.mkdir(mode=0o755, exist_ok=True)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise OperatorError(f"{path} cannot be written: {error.strerror}") from error
+        raise _unwritten(path, error) from error
     try:
         _lock(folder, path.parent)
         yield

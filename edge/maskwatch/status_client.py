@@ -9,7 +9,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from maskwatch.errors import OperatorError, TryAgainError
+from maskwatch.errors import NotRunningError, OperatorError, TryAgainError
 from maskwatch.status import Status, read_status
 from maskwatch.status_socket import BEAT_SECONDS, SERVICE_SOCKET, STATUS_WORD, WATCH_WORD, own_socket
 from maskwatch.strict_json import SchemaError
@@ -33,7 +33,8 @@ def ask(places: Sequence[Path]) -> Status:
     """The present status of the first Maskwatch that answers at one of these places.
 
     Raises:
-        TryAgainError: none runs there, or it does not answer.
+        NotRunningError: none runs there.
+        TryAgainError: it does not answer.
         OperatorError: this user may not ask, or what answers is another version or no Maskwatch.
     """
     with closing(_listen(places, STATUS_WORD)) as answers:
@@ -92,4 +93,4 @@ def _connect(places: Sequence[Path]) -> tuple[Path, socket.socket]:
             raise TryAgainError(f"{place}: too many ask at once; ask again") from fault
         if not isinstance(fault, FileNotFoundError | NotADirectoryError | ConnectionRefusedError):
             raise OperatorError(f"{place}: cannot be asked: {fault.strerror or fault}") from fault
-    raise TryAgainError(f"not running: nobody answers at {' or '.join(map(str, faults))}; {_START}")
+    raise NotRunningError(f"not running: nobody answers at {' or '.join(map(str, faults))}; {_START}")

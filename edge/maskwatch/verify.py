@@ -7,8 +7,12 @@ from dataclasses import dataclass
 
 from maskwatch.bundle import Bundle
 from maskwatch.errors import BundleError, RuntimeMissingError
-from maskwatch.golden import check_golden
+from maskwatch.golden import check_golden, golden_picture
 from maskwatch.interpreter import TFLiteNetwork, load_runtime
+from maskwatch.types import Frame
+
+PICTURE_PX = 128
+"""Side of the picture that goes through the whole pipeline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,21 @@ def verify_networks(bundle: Bundle) -> Iterator[Check]:
         return
     for name, (height_px, width_px) in shapes.items():
         yield from _verify_network(bundle, name, height_px, width_px)
+    yield _verify_pipeline(bundle)
+
+
+def _verify_pipeline(bundle: Bundle) -> Check:
+    """Golden vectors see what networks answer; whether a door can make something of it shows here."""
+    from maskwatch.pipeline import load_pipeline
+
+    picture = golden_picture("pipeline", PICTURE_PX, PICTURE_PX)
+    try:
+        pipeline = load_pipeline(bundle)
+        pipeline.faces(Frame(picture, captured_s=0.0))
+        pipeline.classifier.picture(picture)
+    except BundleError as error:
+        return Check("pipeline", False, str(error))
+    return Check("pipeline", True, "a picture goes all the way")
 
 
 def _verify_network(bundle: Bundle, name: str, height_px: int, width_px: int) -> Iterator[Check]:

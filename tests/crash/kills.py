@@ -24,6 +24,7 @@ from maskwatch.errors import ExitCode, MaskwatchError
 from maskwatch.golden import make_golden
 from maskwatch.interpreter import TFLiteNetwork, load_runtime
 from maskwatch.slots import admission, report
+from maskwatch.slots.running import Runner
 from maskwatch.slots.store import Slots
 from maskwatch_convert.pack import write_bundle
 from nobody import NOBODY
@@ -138,7 +139,7 @@ def _round(place: Path, bundles: Bundles, tell: Tell, *, confirmed: bool) -> Non
     tell({"action": "activate", "before": old, "after": new})
     _command(place, "activate")
     tell({"action": "start", "before": new, "after": new})
-    slots.starting()
+    Runner(slots).starting()
     if confirmed:
         tell({"action": "confirm", "before": new, "after": new})
         _command(place, "confirm")
@@ -150,7 +151,7 @@ def _round(place: Path, bundles: Bundles, tell: Tell, *, confirmed: bool) -> Non
 def _start(place: Path, bundles: Bundles, allowed: set[object], tell: Tell) -> None:
     """The next start, and a second change of models."""
     slots = Slots(place, NOBODY)
-    slots.starting()
+    Runner(slots).starting()
     choice, ran = slots.choose(), running(slots)
     if choice.faults or ran not in allowed:
         tell({"fault": f"runs {ran}, must run one of {allowed}; {choice.faults}"})

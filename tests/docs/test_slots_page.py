@@ -31,6 +31,9 @@ SEEN_IN = {
     "A bundle made for another runtime: its golden vectors are answered otherwise here": (
         "test_store.test_a_bundle_made_for_another_runtime_is_refused",
     ),
+    "A network whose answers a door can make nothing of": (
+        "test_store.test_networks_that_a_door_can_make_nothing_of_are_refused",
+    ),
     "A lower version of the same model": ("test_store.test_a_lower_version_is_refused_unless_forced",),
     "A bundle that nobody trusted signed, where signatures are asked for": (
         "test_store.test_an_unsigned_bundle_is_refused_where_signatures_are_asked_for",
@@ -41,6 +44,10 @@ SEEN_IN = {
     "The power is lost during a trial, or the model crashes the daemon": (
         "test_store.test_a_trial_that_is_never_confirmed_ends_after_so_many_starts",
         "test_crash.test_no_power_cut_leaves_a_door_without_a_model",
+    ),
+    "The model hangs during its trial": ("test_flash_door.test_the_end_of_the_window_rolls_back",),
+    "The camera is missing during a trial": (
+        "test_store.test_a_trial_that_is_never_confirmed_ends_after_so_many_starts",
     ),
     "`state.json` is damaged or missing": (
         "test_bad_disks.test_without_a_sound_state_the_built_in_bundle_runs_and_it_is_said",
@@ -55,8 +62,25 @@ SEEN_IN = {
     ),
     "The day of the key that signed the active bundle is over": ("test_signed_slots.test_no_day_takes_a_model_away",),
     "The active bundle does not load": (
-        "test_store.test_a_model_that_cannot_be_run_is_abandoned",
+        "test_running.test_a_trial_that_cannot_be_run_is_rolled_back",
         "test_bad_disks.test_a_trial_that_cannot_be_counted_is_not_run",
+    ),
+    "A confirmed model fails on a frame, or finds no memory or runtime": (
+        "test_daemon_swap.test_networks_that_fail_once_they_are_confirmed_are_left_by_this_process",
+        "test_daemon_slots.test_a_confirmed_slot_that_this_process_cannot_load_is_passed_over",
+    ),
+    "A fault that may pass: too many open files, no memory, a file that cannot be read now": (
+        "test_daemon_passing_faults.test_a_model_that_was_just_confirmed_goes_on",
+        "test_daemon_passing_faults.test_a_trial_that_cannot_be_read_now_is_taken_up_later",
+        "test_daemon_passing_faults.test_a_model_that_cannot_be_read_at_the_start_is_gone_over_to_later",
+    ),
+    "A start or a rollback that cannot be noted: the disk is read-only, somebody holds the lock": (
+        "test_running.test_a_start_waits_for_a_lock_that_another_holds_and_is_noted_later",
+        "test_running.test_a_rollback_that_cannot_be_noted_is_noted_later",
+    ),
+    "`confirm` or `rollback` when the trial is over": (
+        "test_slots_verb.test_a_trial_that_is_over_is_not_confirmed",
+        "test_slots_verb.test_a_confirmed_model_is_left_on_request_alone",
     ),
     "Somebody without the right": ("test_bad_disks.test_a_stranger_is_told_what_to_do",),
 }

@@ -13,6 +13,7 @@ from maskwatch.config import ModelSettings, Settings
 from maskwatch.daemon import Daemon
 from maskwatch.door import Model
 from maskwatch.observer import NoObserver, RunningModel
+from maskwatch.slots.running import Runner
 from maskwatch.slots.store import Slots
 from maskwatch.types import Face, Frame, Verdict
 from nobody import NOBODY
@@ -80,7 +81,7 @@ class SlotStage(Stage):
 
     def __init__(self, shelf: Shelf, *cameras: FakeCamera, settings: Settings | None = None) -> None:
         super().__init__(*cameras, settings=settings)
-        self.shelf = shelf
+        self.slots = Runner(shelf.slots)
         self.faults: dict[str, Exception] = {}  # by version: what loading it raises
         self.eye_faults: dict[str, tuple[Exception, int]] = {}  # by version: what a look raises, after so many frames
         self.begun: list[str] = []
@@ -117,7 +118,7 @@ class SlotStage(Stage):
     def daemon(self, on_verdict: Callable[[Frame, Verdict], object] | None = None, **options: object) -> Daemon:
         observer = NoObserver()
         observer.runs = self.runs  # type: ignore[method-assign]
-        options = {"observer": observer, "slots": self.shelf.slots} | options
+        options = {"observer": observer, "slots": self.slots} | options
 
         def note(frame: Frame, verdict: Verdict) -> None:
             self.names.append(self.eyes_of(frame))

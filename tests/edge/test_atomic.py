@@ -21,26 +21,6 @@ def test_a_file_gets_its_content_and_its_mode_whatever_the_umask(tmp_path: Path)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_file_is_given_away_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = []
-
-    def give(descriptor: int, user: int, group: int) -> None:
-        given.append((user, group, [path.name for path in tmp_path.iterdir()]))
-
-    monkeypatch.setattr(os, "fchown", give)
-    write_file(tmp_path / "file", b"one", owner=(12, 34))
-    assert given == [(12, 34, [temporary_of(tmp_path / "file").name])]
-
-
-def test_who_may_not_give_it_away_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(os, "fchown", refuse)
-    write_file(tmp_path / "file", b"one", 0o660, owner=(12, 34))
-    assert (tmp_path / "file").read_bytes() == b"one"
-
-
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_what_fails_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str

@@ -16,6 +16,7 @@ from maskwatch.door import load_model
 from maskwatch.errors import BundleError, OperatorError, RuntimeMissingError
 from maskwatch.golden import make_golden
 from maskwatch.interpreter import TFLiteNetwork
+from maskwatch.model_source import in_words
 from maskwatch.signals import Command
 from maskwatch.slots import folder as disk
 from maskwatch.slots.states import HEALTHY_FRAMES, TRIES
@@ -176,14 +177,38 @@ def test_a_confirmed_slot_that_does_not_load_is_left_for_the_built_in(
     shelf.confirm("2.0.0")
     stage = run(shelf, faults={"2.0.0": NO_NETWORK})
     assert set(stage.names) == {"built-in"}
-    assert f"slot a fails: {NO_NETWORK}; the door runs built-in" in log()
+    assert f"slot a is rolled back: {NO_NETWORK}; the door runs built-in" in log()
+    assert shelf.slots.read().a.state == "failed"
 
 
-def test_a_runtime_that_is_missing_costs_no_confirmed_model(shelf: Shelf) -> None:
+@pytest.mark.parametrize("versions", [("2.0.0",), ("1.0.0", "2.0.0")], ids=["built-in", "fallback"])
+@pytest.mark.parametrize(
+    "fault",
+    [RuntimeMissingError("this model runs without XNNPACK"), RuntimeError("AllocateTensors"), MemoryError()],
+    ids=lambda fault: type(fault).__name__,
+)
+def test_a_confirmed_slot_that_this_process_cannot_load_is_passed_over(
+    fault: Exception, versions: tuple[str, ...], shelf: Shelf, log: Callable[[], list[str]]
+) -> None:
+    """It ended the start, and the next, though another would have loaded."""
+    for version in versions:
+        shelf.confirm(version)
+    before = shelf.slots.read()
+    stage = run(shelf, faults={"2.0.0": fault})
+    name = "tiny 1.0.0" if len(versions) == 2 else "built-in"
+    assert set(stage.names) == {name}
+    assert shelf.slots.read() == before, "the next start may have more luck"
+    (line,) = [line for line in log() if "passed over" in line]
+    assert line == f"slot {before.active} is passed over: {in_words(fault)}; the door runs {stage.told[0][0]}"
+
+
+def test_a_runtime_that_is_missing_ends_the_start_and_costs_no_confirmed_model(shelf: Shelf) -> None:
+    shelf.confirm("1.0.0")
     shelf.confirm("2.0.0")
     before = shelf.slots.read()
     stage = SlotStage(shelf, files(shows(EMPTY, 3)))
-    stage.faults["2.0.0"] = RuntimeMissingError("no TFLite runtime")
+    missing = RuntimeMissingError("no TFLite runtime")
+    stage.faults = {"1.0.0": missing, "2.0.0": missing, "built-in": missing}
     with pytest.raises(RuntimeMissingError):
         stage.daemon().run()
     assert shelf.slots.read() == before
@@ -224,7 +249,7 @@ def test_a_folder_that_is_no_good_stops_no_door_and_is_told_in_one_line(
     spoil(shelf, how)
     stage = run(shelf, 60)
     assert set(stage.names) == {"built-in"}
-    (line,) = [line for line in log() if "the built-in bundle is active" in line]
+    (line,) = [line for line in log() if "nobody can tell which bundle is active" in line]
     assert line.endswith("; the door runs built-in")
     assert str(shelf.slots.folder) in line
 
@@ -259,18 +284,20 @@ def test_a_trial_that_does_not_load_and_cannot_be_rolled_back_is_passed_over(
 ) -> None:
     shelf.confirm("2.0.0")
     shelf.activate("3.0.0")
-    starting = shelf.slots.starting
+    stage = SlotStage(shelf, files(shows(EMPTY, 3 * HEALTHY_FRAMES)))
+    starting = stage.slots.starting
 
-    def started() -> object:
-        state = starting()
+    def started() -> None:
+        starting()
         make_read_only(monkeypatch)
-        return state
 
-    monkeypatch.setattr(shelf.slots, "starting", started)
-    stage = run(shelf, 3 * HEALTHY_FRAMES, faults={"3.0.0": NO_NETWORK})
+    monkeypatch.setattr(stage.slots, "starting", started)
+    stage.faults = {"3.0.0": NO_NETWORK}
+    stage.daemon().run()
     assert set(stage.names) == {"tiny 2.0.0"}
     assert stage.loaded == ["3.0.0", "2.0.0"]
-    assert len([line for line in log() if "a rollback cannot be noted" in line]) == 1
+    (line,) = [line for line in log() if "a rollback cannot be noted" in line]
+    assert line.startswith(f"slot b is passed over: {NO_NETWORK}; ")
 
 
 def test_a_confirmation_that_cannot_be_written_is_told_once_and_tried_again(

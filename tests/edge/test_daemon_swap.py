@@ -12,7 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from daemon_stage import BARE, EMPTY, LIMIT_S, MASKED, Endless, Live, files, scene, shows
+from daemon_door import Door, groups
+from daemon_stage import BARE, EMPTY, LIMIT_S, MASKED, Live, files, scene, shows
 from maskwatch import daemon as daemon_module
 from maskwatch import model_watch
 from maskwatch.cameras.fake import FakeCamera, Show
@@ -21,8 +22,11 @@ from maskwatch.daemon import Daemon
 from maskwatch.door import Parts
 from maskwatch.errors import BundleError
 from maskwatch.indicators.record import RecordOutputs
+from maskwatch.model_source import in_words
 from maskwatch.signals import Command
 from maskwatch.slots import folder as disk
+from maskwatch.slots.choice import Doubts, Look
+from maskwatch.slots.running import Runner
 from maskwatch.slots.states import HEALTHY_FRAMES
 from maskwatch.status import Status
 from maskwatch.status_keeper import StatusKeeper
@@ -43,66 +47,6 @@ def shelf(tmp_path: Path) -> Shelf:
     shelf = Shelf(tmp_path)
     shelf.confirm("2.0.0")
     return shelf
-
-
-class Door:
-    """A daemon that runs in this thread, with a camera whose next frame comes once the last has been judged."""
-
-    def __init__(self, shelf: Shelf, level: int = EMPTY) -> None:
-        self.camera = Endless(level)
-        self.stage = SlotStage(shelf, self.camera)
-        self.stage.settings = replace(self.stage.settings, idle=IdleSettings(after_seconds=0.0))
-        self.frames = 0
-        self.dropped_frames = 0
-        self.daemon = self.stage.daemon(self._judged)
-        self._steps: list[tuple[Callable[[], bool], Callable[[], object]]] = []
-
-    def when(self, condition: Callable[[], bool], then: Callable[[], object] = lambda: None) -> Door:
-        """After a frame at which `condition` holds do this, and only then wait for the next condition."""
-        self._steps.append((condition, then))
-        return self
-
-    def run(self) -> SlotStage:
-        """Until the last condition holds."""
-        self.daemon.run(seconds=LIMIT_S)
-        assert self._steps == [], f"still waiting after {self.frames} frames: {self.stage.told}"
-        assert self.dropped_frames == 0
-        assert self.daemon.frames == self.frames == len(self.stage.names)
-        assert self.camera.calls.count("open") == 1
-        assert self.stage.is_dark()
-        return self.stage
-
-    def _judged(self, frame: Frame, verdict: Verdict) -> None:
-        self.frames += 1
-        self.dropped_frames = self.daemon.dropped_frames
-        if self._steps and self._steps[0][0]():
-            self._steps.pop(0)[1]()
-        if not self._steps:
-            self.daemon.command(Command.STOP)
-        self.camera.judged.release()
-
-    def runs(self, name: str) -> Callable[[], bool]:
-        """A condition: this is what was told last."""
-        return lambda: bool(self.stage.told) and self.stage.told[-1][0] == name
-
-    def begins(self, version: str) -> Callable[[], bool]:
-        """A condition: this version is being loaded."""
-        return lambda: version in self.stage.begun
-
-    def at(self, frames: int) -> Callable[[], bool]:
-        """A condition: so many frames more than when it was asked first."""
-        started = []
-
-        def passed() -> bool:
-            started.append(self.frames)
-            return self.frames - started[0] >= frames
-
-        return passed
-
-
-def groups(names: list[str]) -> list[str]:
-    """Each name once for a run of it."""
-    return [name for name, _ in itertools.groupby(names)]
 
 
 # The swap
@@ -251,7 +195,7 @@ def test_networks_that_fail_on_trial_while_nothing_can_be_written_are_not_run_ag
     stage = door.run()
     assert groups(stage.names) == ["tiny 2.0.0", "tiny 3.0.0", "tiny 2.0.0"]
     assert shelf.slots.read().trying
-    assert len([words for words in stage.told if "rolled back" in words[1]]) == 1
+    assert len([words for words in stage.told if "a rollback cannot be noted" in words[1]]) == 1
 
 
 def test_networks_that_fail_on_trial_after_a_restart_are_left_for_what_the_disk_has(shelf: Shelf) -> None:
@@ -264,14 +208,57 @@ def test_networks_that_fail_on_trial_after_a_restart_are_left_for_what_the_disk_
     assert stage.loaded == ["3.0.0", "2.0.0"]
 
 
-def test_networks_that_fail_once_they_are_confirmed_end_the_run(shelf: Shelf) -> None:
+@pytest.mark.parametrize(
+    "fault", [FAILS, RuntimeError("gather"), MemoryError()], ids=lambda fault: type(fault).__name__
+)
+def test_networks_that_fail_once_they_are_confirmed_are_left_by_this_process(
+    fault: Exception, shelf: Shelf, log: Callable[[], list[str]]
+) -> None:
+    """They ended the run, and the next, for ever: an empty corridor had confirmed them, and then a face came."""
+    shelf.confirm("3.0.0")
     before = shelf.slots.read()
+    door = Door(shelf)
+    door.stage.eye_faults["3.0.0"] = (fault, 4)
+    door.when(door.runs("tiny 2.0.0 (slot a)"), lambda: shelf.install("4.0.0"))  # a change to look at
+    door.when(door.runs("built-in"))
+    door.when(door.at(HEALTHY_FRAMES))
+    stage = door.run()
+    assert groups(stage.names) == ["tiny 3.0.0", "tiny 2.0.0", "built-in"]
+    assert stage.names.count("tiny 3.0.0") == 4
+    assert stage.loaded == ["3.0.0", "2.0.0", "built-in"]
+    after = shelf.slots.read()
+    assert (after.active, after.b) == (before.active, before.b)
+    reason = in_words(fault)
+    lines = [line for line in log() if "passed over" in line]
+    assert lines[0] == f"slot b is passed over: {reason}; the door runs tiny 2.0.0 (slot a)"
+    assert stage.told[1] == ("tiny 2.0.0 (slot a)", lines[0])
+    assert len(lines) == 2, "the second tells of the next model"
+
+
+def test_where_all_slots_fail_on_a_frame_the_built_in_model_judges_it(shelf: Shelf) -> None:
+    shelf.confirm("3.0.0")
     stage = SlotStage(shelf, files(shows(EMPTY, 10)))
-    stage.eye_faults["2.0.0"] = (FAILS, 4)
+    stage.eye_faults = {"3.0.0": (FAILS, 4), "2.0.0": (FAILS, 0)}
+    stage.daemon().run()
+    assert stage.names == ["tiny 3.0.0"] * 4 + ["built-in"] * 6
+
+
+def test_a_built_in_model_that_fails_ends_the_run(shelf: Shelf) -> None:
+    stage = SlotStage(shelf, files(shows(EMPTY, 10)))
+    stage.eye_faults = {"2.0.0": (FAILS, 4), "built-in": (RuntimeError("the last resort"), 2)}
+    with pytest.raises(RuntimeError, match="the last resort"):
+        stage.daemon().run()
+    assert groups(stage.names) == ["tiny 2.0.0", "built-in"]
+    assert stage.is_dark()
+
+
+def test_a_named_model_that_fails_ends_the_run(shelf: Shelf, tmp_path: Path) -> None:
+    stage = SlotStage(shelf, files(shows(EMPTY, 10)))
+    stage.settings = replace(stage.settings, model=ModelSettings(bundle=str(tiny_bundle(tmp_path, version="9.0.0"))))
+    stage.eye_faults["9.0.0"] = (FAILS, 4)
     with pytest.raises(BundleError, match="gather index"):
         stage.daemon().run()
-    assert shelf.slots.read() == before
-    assert stage.is_dark()
+    assert set(stage.names) == {"tiny 9.0.0"}
 
 
 def test_a_bug_of_ours_on_trial_ends_the_run_and_in_the_end_the_trial(shelf: Shelf) -> None:
@@ -313,14 +300,14 @@ def test_a_trial_whose_file_is_damaged_before_it_is_loaded_is_rolled_back(
 ) -> None:
     def activate() -> None:
         shelf.install("3.0.0")
-        choose = shelf.slots.choose
+        look = shelf.slots.look
 
-        def torn() -> object:
+        def torn(*words: Doubts) -> Look:
             shelf.bundle_file().write_bytes(b"torn")
-            shelf.slots.choose = choose  # type: ignore[method-assign]
-            return choose()
+            shelf.slots.look = look  # type: ignore[method-assign]
+            return look(*words)
 
-        shelf.slots.choose = torn  # type: ignore[method-assign]
+        shelf.slots.look = torn  # type: ignore[method-assign]
         shelf.slots.activate()
 
     door = Door(shelf)
@@ -496,7 +483,7 @@ def test_real_networks_are_swapped_without_a_restart_of_the_camera_nor_a_gap(she
             camera.end()
 
     daemon = Daemon(
-        lambda: settings, Parts(lambda _: camera, lambda _: lights), judged, observer=keeper, slots=shelf.slots
+        lambda: settings, Parts(lambda _: camera, lambda _: lights), judged, observer=keeper, slots=Runner(shelf.slots)
     )
     daemon.run(seconds=60)
     activation.join(LIMIT_S)

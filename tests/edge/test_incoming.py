@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from maskwatch.errors import OperatorError, TryAgainError
-from maskwatch.incoming import MAX_PARTS, SPARE_BYTES, Incoming
+from maskwatch.incoming import MAX_PARTS, SPARE_BYTES, Incoming, read_stream
 
 DATA = bytes(range(256)) * 1000
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -157,11 +158,35 @@ def test_only_so_many_broken_uploads_are_kept_and_the_oldest_goes_first(incoming
     assert kept == set(names[1:])
 
 
+def test_what_is_being_written_is_not_removed_and_no_more_begin(incoming: Incoming) -> None:
+    names = [f"{number:064x}" for number in range(MAX_PARTS)]
+    with ExitStack() as uploads:
+        for name in names:
+            take(incoming, DATA[:1000], sha256=name)
+            part = uploads.enter_context((incoming.folder / f"{name}.part").open("rb"))
+            fcntl.flock(part, fcntl.LOCK_EX)
+        with pytest.raises(TryAgainError, match="4 other uploads are going on there: try again when one is done"):
+            take(incoming, DATA)
+    assert {path.stem for path in incoming.folder.iterdir()} == set(names)
+    assert take(incoming, DATA) == len(DATA)
+
+
+def test_a_stream_is_read_to_its_end_or_to_its_bound_and_not_for_ever() -> None:
+    for data, read in ((b"", b""), (DATA[:3000], DATA[:3000]), (DATA[:5000], DATA[:4097])):
+        with stream(data) as source:
+            assert read_stream(source, 4097) == read
+    done = threading.Event()
+    with stream(b"x", lambda: done.wait(30)) as source:
+        with pytest.raises(TryAgainError, match="nothing came for 0 s"):
+            read_stream(source, 4097, silence_s=0.1)
+        done.set()
+
+
 def test_a_full_disk_is_one_line_before_a_byte_is_written(tmp_path: Path) -> None:
     incoming = Incoming(tmp_path / "slots" / "incoming", free_bytes=lambda _: 100_000)
     with pytest.raises(OperatorError, match=r"the disk is full: 0\.1 MB are free at .*needs 8\.9 MB: make room"):
         take(incoming, DATA)
-    assert not incoming.folder.exists()
+    assert list(incoming.folder.iterdir()) == []
 
 
 def test_what_is_left_of_other_uploads_gives_way_where_room_is_short(tmp_path: Path) -> None:
@@ -209,11 +234,16 @@ def test_a_link_is_not_followed(incoming: Incoming, tmp_path: Path, what: str) -
     target = tmp_path / "elsewhere"
     if what == "folder":
         target.mkdir()
+        kept = [target / name for name in ("shadow", *(f"{number:064x}.part" for number in range(9)))]
+        for path in kept:
+            path.write_bytes(b"precious")
         incoming.folder.symlink_to(target)
     else:
+        kept = [target]
         target.write_bytes(b"precious")
         incoming.folder.mkdir()
         (incoming.folder / f"{SHA}.part").symlink_to(target)
     with pytest.raises(OperatorError):
         take(incoming, DATA)
-    assert list(target.iterdir()) == [] if what == "folder" else target.read_bytes() == b"precious"
+    for path in kept:
+        assert path.read_bytes() == b"precious"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
+import tempfile
 import weakref
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import pytest
 from hypothesis import settings as hypothesis_settings
@@ -21,117 +23,33 @@ from maskwatch.door import Model
 from maskwatch.errors import BundleError, OperatorError
 from maskwatch.model_watch import LOOK_SECONDS, RETRY_SECONDS, ModelWatch
 from maskwatch.observer import RunningModel
+from maskwatch.slots import folder as disk
 from maskwatch.slots import states
-from maskwatch.slots.states import Slot, State
-from maskwatch.slots.store import Choice
-from maskwatch.types import Face, Frame
+from maskwatch.slots.running import Onlooker, Runner
+from quick_slots import BUILT_IN, Eyes, QuickSlots, load
 from slots_stage import Shelf
 from status_stage import LIMIT_S, Clock
 
 SETTINGS = ModelSettings()
-BUILT_IN = "0" * 64
-FRAME: Frame = None  # type: ignore[assignment]  # nobody looks at it
-
-
-class MemorySlots:
-    """Slots of the real states, in memory; a file stands for the change that a daemon sees on the disk."""
-
-    def __init__(self, folder: Path) -> None:
-        self.state_path = folder / "state.json"
-        self.state = State()
-        self.damaged: set[str] = set()
-        self.writable = True
-        self.passed_over: dict[str, int] = {}
-        self.healthy: list[str] = []  # what a daemon has confirmed
-        self.confirmed: set[str] = set()  # by whomever, at any time
-        self._changes = 0
-        self.set(State())
-
-    def set(self, state: State) -> State:
-        if not self.writable:
-            raise OperatorError("the disk is read-only")
-        self.state = state
-        self.confirmed |= {slot.sha256 for slot in (state.a, state.b) if slot.state == "confirmed"}
-        aside = self.state_path.with_suffix(".new")
-        self._changes += 1
-        aside.write_bytes(b"." * self._changes)
-        os.replace(aside, self.state_path)
-        return state
-
-    def bring(self, sha256: str) -> None:
-        self.set(states.verify(states.stage(self.state, Slot(sha256=sha256, name="tiny", version="1.0.0"))))
-        self.set(states.activate(self.state))
-
-    def read(self) -> State:
-        return self.state
-
-    def choose(self) -> Choice:
-        faults = []
-        for name in (self.state.active, self.state.fallback):
-            if name is None:
-                break
-            slot = self.state.slot(name)
-            if slot.sha256 in self.damaged or self.passed_over.get(slot.sha256) == self.state.changes:
-                faults.append(f"slot {name} is passed over")
-                continue
-            path = Path(f"{slot.sha256}.maskwatch")
-            trying = slot.state == "trying"
-            return Choice(name, path, slot.sha256, trying, self.state.healthy_frames, tuple(faults))
-        return Choice(None, None, None, faults=tuple(faults))
-
-    def starting(self) -> State:
-        active = self.state.active_slot
-        if active is None or not self.state.trying:
-            return self.state
-        try:
-            if active.sha256 in self.damaged:
-                return self.set(states.roll_back(self.state, "damaged", "unfit"))
-            return self.set(states.start(self.state))
-        except OperatorError:
-            self.passed_over[active.sha256] = self.state.changes
-            return self.state
-
-    def abandon(self, sha256: str, reason: str) -> State:
-        slot = self.state.active_slot
-        if slot is None or slot.sha256 != sha256:
-            return self.state
-        try:
-            return self.set(states.roll_back(self.state, reason))
-        except OperatorError:
-            self.passed_over[sha256] = self.state.changes
-            return self.state
-
-    def confirm(self, event: Literal["healthy", "confirm"] = "confirm", *, sha256: str | None = None) -> State:
-        slot = self.state.active_slot
-        if slot is None or not self.state.trying or (sha256 is not None and slot.sha256 != sha256):
-            return self.state
-        if event == "healthy":
-            self.healthy.append(slot.sha256)
-        return self.set(states.confirm(self.state, event))
-
-
-class Eyes:
-    def faces(self, frame: Frame) -> tuple[Face, ...]:
-        return ()
-
-
-def numbers() -> Iterator[str]:
-    for number in range(1, 10_000):
-        yield f"{number:064x}"
+LONG = round(RETRY_SECONDS / LOOK_SECONDS) + 2
+"""So many looks later everything has been tried again."""
 
 
 class Doors(RuleBasedStateMachine):
-    """One door over restarts, reloads, installations, power cuts between them, and operators who change their mind."""
+    """One door over restarts, reloads, installations, faults that pass, and operators who change their mind."""
 
     def __init__(self) -> None:
         super().__init__()
-        import tempfile
-
-        self.folder = tempfile.TemporaryDirectory()
-        self.slots = MemorySlots(Path(self.folder.name))
-        self.numbers = numbers()
+        self.stack = ExitStack()
+        self.door = QuickSlots(Path(self.stack.enter_context(tempfile.TemporaryDirectory())))
+        self.stack.enter_context(self.door.in_use())
+        self.lock = self.stack.enter_context(ExitStack())  # another change that is under way
+        self.locked = False
+        self.named = Path(self.stack.enter_context(tempfile.TemporaryDirectory())) / "named"
+        self.named.write_bytes(b"named")
         self.unloadable: set[str] = set()
         self.failing: set[str] = set()
+        self.damaged: set[str] = set()
         self.settings = SETTINGS
         self.clock = Clock()
         self.frames: Counter[str] = Counter()
@@ -140,18 +58,19 @@ class Doors(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.watch.close(LIMIT_S)
-        self.folder.cleanup()
+        self.stack.close()
 
     def load(self, settings: ModelSettings, loaded: Model | None) -> Model:
-        sha256 = Path(settings.bundle).stem if settings.bundle else BUILT_IN
-        if sha256 in self.unloadable:
-            raise BundleError(f"{sha256}: not a TFLite model")
-        return Model(Eyes(), (sha256, settings.threads), sha256)
+        model = load(settings, loaded)
+        if model.name in self.unloadable:
+            raise BundleError(f"{model.name}: not a TFLite model")
+        return model
 
     def start(self) -> None:
         self.told: list[tuple[RunningModel, str]] = []
+        self.runner = self.door.runner()
         self.watch = ModelWatch(
-            self.load, self.slots, lambda: None, lambda model, why: self.told.append((model, why)), self.clock
+            self.load, self.runner, lambda: None, lambda model, why: self.told.append((model, why)), self.clock
         )
         self.model = self.watch.open(self.settings)
 
@@ -166,53 +85,67 @@ class Doors(RuleBasedStateMachine):
     def sha256(self) -> str:
         return self.model.identity[0]
 
+    @property
+    def trying(self) -> bool:
+        return self.door.read().trying
+
+    # What operators do
+
     @rule(kind=st.sampled_from(["sound", "sound", "unloadable", "failing", "damaged"]))
-    @precondition(lambda self: not self.slots.state.trying and self.slots.writable)
+    @precondition(lambda self: not self.trying)
     def bring(self, kind: str) -> None:
-        sha256 = next(self.numbers)
+        sha256 = self.door.bring()
         if kind == "unloadable":
             self.unloadable.add(sha256)
         if kind == "failing":
             self.failing.add(sha256)
         if kind == "damaged":
-            self.slots.damaged.add(sha256)
-        self.slots.bring(sha256)
+            self.damaged.add(sha256)
+            self.door.damage()
+
+    @rule()
+    @precondition(lambda self: self.trying)
+    def operator_tries_another(self) -> None:
+        """Before the watch has looked again."""
+        self.door.roll_back()
+        self.door.bring()
+
+    @rule()
+    @precondition(lambda self: self.trying)
+    def operator_confirms(self) -> None:
+        self.door.confirm()
+
+    @rule()
+    @precondition(lambda self: self.door.read().active is not None)
+    def operator_rolls_back(self) -> None:
+        self.door.roll_back()
+
+    @rule(threads=st.sampled_from([1, 2]), named=st.booleans())
+    def reload(self, threads: int, named: bool) -> None:
+        settings = ModelSettings(bundle=str(self.named) if named else "", threads=threads)
+        try:
+            sourced = self.watch.for_settings(settings, self.settings)
+        except OperatorError:  # the old settings stay in force, as the file of what runs is not what it was
+            return
+        self.watch.adopt(sourced, settings)
+        self.model, self.settings = sourced.model, settings
+
+    # What the door does
 
     @rule(frames=st.sampled_from([1, states.HEALTHY_FRAMES - 20, states.HEALTHY_FRAMES]))
     def judge(self, frames: int) -> None:
         for _ in range(frames):
-            if self.sha256 in self.failing:
-                # One that an operator confirmed in spite of its faults ends the process: no business of the watch.
+            while self.sha256 in self.failing:
                 failed, model = self.sha256, self.watch.give_up(self.settings, RuntimeError("gather"))
-                if model is not None:
-                    self.model = model
-                    self.given_up.add(failed)
-            else:
-                self.watch.judged()
-                self.frames[self.sha256] += 1
-
-    @rule()
-    @precondition(lambda self: self.slots.writable and self.slots.state.trying)
-    def operator_tries_another(self) -> None:
-        """Before the watch has looked again."""
-        self.operator_rolls_back()
-        self.bring("sound")
+                assert model is not None
+                self.model = model
+                self.given_up.add(failed)
+            self.watch.judged()
+            self.frames[self.sha256] += 1
 
     @rule()
     def look(self) -> None:
         self.step()
-
-    @rule()
-    @precondition(lambda self: self.slots.writable and self.slots.state.trying)
-    def operator_confirms_and_that_is_not_taken_in_yet(self) -> None:
-        self.slots.confirm()
-        self.look_without_taking()
-
-    @rule()
-    @precondition(lambda self: not self.slots.state.trying and self.slots.writable)
-    def bring_what_is_not_taken_in_yet(self) -> None:
-        self.bring("sound")
-        self.look_without_taking()
 
     @rule()
     def look_without_taking(self) -> None:
@@ -221,67 +154,80 @@ class Doors(RuleBasedStateMachine):
         self.watch.close(LIMIT_S)
 
     @rule()
-    @precondition(lambda self: self.slots.writable)
-    def operator_confirms(self) -> None:
-        self.slots.confirm()
-
-    @rule()
-    @precondition(lambda self: self.slots.writable and self.slots.state.active is not None)
-    def operator_rolls_back(self) -> None:
-        self.slots.set(states.roll_back(self.slots.state, "by hand"))
-
-    @rule()
     def restart(self) -> None:
         self.watch.close(LIMIT_S)
-        self.slots.passed_over.clear()
         self.given_up.clear()
         self.start()
 
-    @rule(threads=st.sampled_from([1, 2]), named=st.booleans())
-    def reload(self, threads: int, named: bool) -> None:
-        settings = ModelSettings(bundle=f"{'f' * 64}.maskwatch" if named else "", threads=threads)
-        sourced = self.watch.for_settings(settings, self.settings)
-        self.watch.adopt(sourced, settings)
-        self.model, self.settings = sourced.model, settings
+    # What passes
 
-    @rule(writable=st.booleans())
-    def remount(self, writable: bool) -> None:
-        self.slots.writable = writable
+    @rule(read_only=st.booleans())
+    def remount(self, read_only: bool) -> None:
+        self.door.read_only = read_only
+
+    @rule()
+    def another_change_begins_or_ends(self) -> None:
+        self.locked = not self.locked
+        if self.locked:
+            self.lock.enter_context(disk.locked(self.door.slots.folder))
+        else:
+            self.lock.close()
+
+    @rule(bundles=st.booleans(), state=st.booleans())
+    def reading_fails(self, bundles: bool, state: bool) -> None:
+        self.door.unreadable, self.door.stateless = bundles, state
+
+    @rule(steps=st.sampled_from([1, 3 * LONG]))
+    def while_nobody_can_tell_what_runs_goes_on(self, steps: int) -> None:
+        self.step()  # takes what was found before
+        before, told = self.sha256, len(self.told)
+        self.door.stateless = True
+        for _ in range(steps):
+            self.step()
+        assert self.sha256 == before
+        assert len(self.told) <= told + 2, "that nobody can tell; and what has just been confirmed"
+
+    # What must be so
 
     @invariant()
     def there_is_a_model_and_it_is_the_one_that_is_told(self) -> None:
         assert self.sha256 not in self.unloadable
-        assert self.sha256 not in self.given_up or self.slots.choose().sha256 == self.sha256
+        assert self.sha256 not in self.given_up or self.runner.look().choice.sha256 == self.sha256
         running = self.watch.running
         assert self.told[-1][0] == running
         assert (running.sha256, self.model.identity[1]) == (self.sha256, self.settings.threads)
         assert (running.slot is None) == (running.trial is None)
-        assert all(model.trial != "confirmed" or model.sha256 in self.slots.confirmed for model, _ in self.told)
+        assert all(model.trial != "confirmed" or model.sha256 in self.door.confirmed for model, _ in self.told)
         if self.settings.bundle:
-            assert self.sha256 == "f" * 64
+            assert running.slot is None
+            assert self.sha256 != BUILT_IN
 
     @invariant()
     def what_it_confirms_has_judged_enough_frames(self) -> None:
-        assert all(self.frames[sha256] >= states.HEALTHY_FRAMES for sha256 in self.slots.healthy)
+        assert all(self.frames[sha256] >= states.HEALTHY_FRAMES for sha256 in self.door.healthy)
 
     @rule()
     def given_time_it_is_the_one_that_the_slots_choose(self) -> None:
-        for _ in range(round(RETRY_SECONDS / LOOK_SECONDS) + 2):
+        self.door.unreadable = self.door.stateless = False
+        for _ in range(2 * LONG):
             self.step()
         if self.settings.bundle:
             return
-        choice = self.slots.choose()
-        if choice.sha256 in self.unloadable:  # the fallback of one that is passed over, as nothing can be written
-            choice = Choice(None, None, None)
+        choice = self.runner.look().choice
         running = self.watch.running
         assert (self.sha256, running.slot) == (choice.sha256 or BUILT_IN, choice.slot)
         assert running.trial == (None if choice.slot is None else "trying" if choice.trying else "confirmed")
-        state = self.slots.state
-        if self.slots.writable and state.trying:
-            assert choice.slot == state.active or state.active_slot.sha256 in self.slots.passed_over  # type: ignore[union-attr]
+        state = self.door.read()
+        if self.door.read_only or self.locked:
+            return
+        active = state.active_slot
+        if active is None or active.sha256 not in self.damaged | self.given_up:
+            assert running.slot == state.active
+        else:
+            assert active.state == "confirmed", "a trial that cannot be run is rolled back"
 
 
-Doors.TestCase.settings = hypothesis_settings(deadline=None, max_examples=150, stateful_step_count=30)
+Doors.TestCase.settings = hypothesis_settings(deadline=None, max_examples=100, stateful_step_count=30)
 TestDoors = Doors.TestCase
 
 
@@ -289,24 +235,30 @@ TestDoors = Doors.TestCase
 
 
 class Watched:
-    """A watch over slots in memory, to be led step by step."""
+    """A watch over quick slots, to be led step by step."""
 
-    def __init__(self, folder: Path) -> None:
-        self.slots, self.clock = MemorySlots(folder), Clock()
+    def __init__(self, folder: Path, slots: type[Onlooker] = Runner) -> None:
+        self.slots, self.clock = QuickSlots(folder), Clock()
+        self.runner = slots(self.slots.slots)
         self.told: list[RunningModel] = []
-        self.watch = ModelWatch(
-            self.load, self.slots, lambda: None, lambda model, why: self.told.append(model), self.clock
-        )
-        self.watch.open(SETTINGS)
+        self.whys: list[str] = []
+        self.watch = ModelWatch(self.load, self.runner, lambda: None, self._tell, self.clock)
+        self.loads = 0
+        self.fault: Exception | None = None  # of loading
 
-    @staticmethod
-    def load(settings: ModelSettings, loaded: Model | None) -> Model:
-        sha256 = Path(settings.bundle).stem if settings.bundle else BUILT_IN
-        return Model(Eyes(), (sha256, settings.threads), sha256)
+    def _tell(self, model: RunningModel, why: str) -> None:
+        self.told.append(model)
+        self.whys.append(why)
 
-    def begin(self) -> None:
+    def load(self, settings: ModelSettings, loaded: Model | None) -> Model:
+        self.loads += 1
+        if self.fault is not None:
+            raise self.fault
+        return load(settings, loaded)
+
+    def begin(self, seconds: float = LOOK_SECONDS) -> None:
         """Look, and let what that began come to its end, which is not taken yet."""
-        self.clock.now_s += LOOK_SECONDS
+        self.clock.now_s += seconds
         self.watch.look(SETTINGS)
         self.watch.close(LIMIT_S)
 
@@ -319,101 +271,286 @@ class Watched:
         for _ in range(frames):
             self.watch.judged()
 
-    def on_trial(self, sha256: str) -> None:
-        if self.slots.state.trying:
-            self.slots.set(states.roll_back(self.slots.state, "by hand"))
-        self.slots.bring(sha256)
+    def on_trial(self) -> str:
+        """Another trial, whatever was on trial before; its SHA-256."""
+        if self.slots.read().trying:
+            self.slots.roll_back()
+        return self.slots.bring()
+
+    @property
+    def runs(self) -> str:
+        return self.watch.running.sha256
 
 
-ONE, TWO = "1" * 64, "2" * 64
-LONG = round(RETRY_SECONDS / LOOK_SECONDS) + 2
+def make_unreadable(slot: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One slot's bundle, by an error that may pass."""
+    read_file = disk.read_file
+
+    def read(path: Path, most_bytes: int) -> bytes:
+        if path.parent.name == slot:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+        return read_file(path, most_bytes)
+
+    monkeypatch.setattr(disk, "read_file", read)
 
 
-def test_what_was_loaded_before_a_trial_failed_is_not_taken_after_it(tmp_path: Path) -> None:
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Watched]:
     door = Watched(tmp_path)
-    door.on_trial(ONE)
+    with door.slots.in_use():
+        door.watch.open(SETTINGS)
+        yield door
+
+
+def test_what_was_loaded_before_a_trial_failed_is_not_taken_after_it(door: Watched) -> None:
+    one = door.on_trial()
     door.step()
     door.slots.confirm()
     door.begin()  # finds the failing one confirmed
     assert door.watch.give_up(SETTINGS, RuntimeError("gather")) is not None
     assert door.watch.take() is None
-    assert door.watch.running.sha256 == BUILT_IN
+    assert door.runs == BUILT_IN
     door.step(LONG)
-    assert [model.sha256 for model in door.told] == [BUILT_IN, ONE, BUILT_IN]
+    assert [model.sha256 for model in door.told] == [BUILT_IN, one, BUILT_IN]
 
 
-def test_a_trial_that_takes_the_place_of_a_healthy_one_has_to_be_healthy_itself(tmp_path: Path) -> None:
-    door = Watched(tmp_path)
-    door.on_trial(ONE)
+def test_a_trial_that_takes_the_place_of_a_healthy_one_has_to_be_healthy_itself(door: Watched) -> None:
+    one = door.on_trial()
     door.step()
     door.judge(states.HEALTHY_FRAMES)
-    door.on_trial(TWO)
+    two = door.on_trial()
     door.step(LONG)
-    assert [(model.sha256, model.trial) for model in door.told[1:]] == [(ONE, "trying"), (TWO, "trying")]
+    assert [(model.sha256, model.trial) for model in door.told[1:]] == [(one, "trying"), (two, "trying")]
     assert door.slots.healthy == []
 
 
-def test_frames_of_one_trial_do_not_count_for_the_next(tmp_path: Path) -> None:
-    door = Watched(tmp_path)
-    for sha256 in (ONE, TWO):
-        door.on_trial(sha256)
+def test_frames_of_one_trial_do_not_count_for_the_next(door: Watched) -> None:
+    for _ in range(2):
+        sha256 = door.on_trial()
         door.step()
         door.judge(states.HEALTHY_FRAMES - 1)
         door.step(LONG)
     assert door.slots.healthy == []
     door.judge(1)
     door.step()
-    assert door.slots.healthy == [TWO]
-    assert door.told[-1] == RunningModel(TWO, TWO, "a", "confirmed")
+    assert door.slots.healthy == [sha256]
+    assert door.told[-1] == RunningModel(sha256, sha256, "a", "confirmed")
+
+
+# What passes
+
+
+def test_a_confirmation_that_cannot_be_written_is_tried_again_after_a_pause(
+    door: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries_s: list[float] = []
+    confirm = door.runner.confirm
+
+    def counted(sha256: str) -> states.State:
+        tries_s.append(door.clock.now_s)
+        return confirm(sha256)
+
+    monkeypatch.setattr(door.runner, "confirm", counted)
+    sha256 = door.on_trial()
+    door.step()
+    door.slots.read_only = True
+    door.judge(states.HEALTHY_FRAMES)
+    door.step(3 * round(RETRY_SECONDS))
+    assert [later - tries_s[0] for later in tries_s] == [0.0, RETRY_SECONDS, 2 * RETRY_SECONDS]
+    door.slots.read_only = False
+    door.step(LONG)
+    assert door.slots.healthy == [sha256]
+    assert len(tries_s) == 4, "it is done"
+    door.judge(2 * states.HEALTHY_FRAMES)
+    door.step(LONG)
+    assert len(tries_s) == 4
+
+
+def test_a_trial_that_follows_one_that_was_confirmed_has_to_be_healthy_itself(door: Watched) -> None:
+    """Its frames are counted from the first, and it is not confirmed by those of the one before."""
+    first = door.on_trial()
+    door.step()
+    door.judge(states.HEALTHY_FRAMES)
+    door.step()
+    assert door.slots.healthy == [first]
+    second = door.on_trial()
+    door.step(LONG)
+    assert door.watch.running.trial == "trying"
+    door.judge(states.HEALTHY_FRAMES - 1)
+    door.step(LONG)
+    assert door.slots.healthy == [first]
+    door.judge(1)
+    door.step(LONG)
+    assert door.slots.healthy == [first, second]
+
+
+def test_it_looks_again_after_a_pause_until_it_is_sure(door: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks_s: list[float] = []
+    look = door.runner.look
+
+    def counted(*words: set[str]) -> object:
+        looks_s.append(door.clock.now_s)
+        return look(*words)
+
+    monkeypatch.setattr(door.runner, "look", counted)
+    sha256 = door.on_trial()
+    door.slots.unreadable = True
+    door.step(3 * round(RETRY_SECONDS))
+    assert [later - looks_s[0] for later in looks_s] == [0.0, RETRY_SECONDS, 2 * RETRY_SECONDS]
+    assert len(door.told) == 2, "why it does not run is told once"
+    assert "Too many open files" in door.whys[1]
+    door.slots.unreadable = False
+    door.step(LONG)
+    assert door.runs == sha256
+    door.step(3 * LONG)
+    assert len(looks_s) == 4, "it is sure"
+
+
+def test_what_waits_for_the_disk_keeps_no_door_from_what_is_sure(door: Watched) -> None:
+    """A trial that could not be rolled back kept the door with whatever it ran then."""
+    first = door.on_trial()
+    door.step()
+    door.slots.confirm()
+    door.slots.bring()
+    door.slots.damage()
+    door.slots.read_only = True
+    door.step(2 * LONG)
+    assert door.watch.running == RunningModel(first, first, "a", "confirmed")
+    assert len(door.told) == 3, "the built-in one, a trial, its confirmation in one line with the next one's fault"
+    door.slots.read_only = False
+    door.step(LONG)
+    assert not door.slots.read().trying
+
+
+def test_a_reason_that_comes_back_is_told_again(door: Watched) -> None:
+    for _ in range(2):
+        door.slots.stateless = True
+        door.slots.set(door.slots.read())
+        door.step(2 * LONG)
+        door.slots.stateless = False
+        door.step(2 * LONG)
+    assert [model.sha256 for model in door.told] == [BUILT_IN] * 3
+
+
+def test_where_not_even_the_built_in_model_loads_what_runs_goes_on_and_it_is_tried_again(
+    door: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    sha256 = door.on_trial()
+    door.slots.confirm()
+    door.step()
+    door.slots.roll_back()
+    door.fault = MemoryError("std::bad_alloc")
+    door.step(3 * LONG)
+    assert door.runs == sha256
+    assert caplog.messages.count(f"MemoryError: std::bad_alloc; the door goes on with {door.told[-1]}") == 1
+    door.fault = None
+    door.step(LONG)
+    assert door.runs == BUILT_IN
+
+
+def test_a_reload_keeps_the_bundle_that_runs_while_nobody_can_tell(door: Watched) -> None:
+    sha256 = door.on_trial()
+    door.slots.confirm()
+    door.step()
+    door.slots.stateless = True
+    sourced = door.watch.for_settings(replace(SETTINGS, threads=1), SETTINGS)
+    assert sourced.model.identity == (sha256, 1)
+    door.watch.adopt(sourced, replace(SETTINGS, threads=1))
+    assert door.watch.running == RunningModel(sha256, sha256, "a", "confirmed")
+
+
+def test_what_is_unfit_is_not_kept_though_nobody_can_tell_of_the_next(
+    door: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key that is revoked, say."""
+    door.on_trial()
+    door.slots.confirm()
+    sha256 = door.on_trial()
+    door.slots.confirm()
+    door.step()
+    assert door.runs == sha256
+    door.slots.damage()
+    make_unreadable("a", monkeypatch)
+    door.slots.set(replace(door.slots.read(), changes=99))
+    door.step()
+    assert door.runs == BUILT_IN
+
+
+def test_from_a_named_bundle_a_reload_goes_to_the_best_that_is_sure(
+    door: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fallback = door.on_trial()
+    door.slots.confirm()
+    door.on_trial()
+    door.slots.confirm()
+    named = replace(SETTINGS, bundle=str(tmp_path / "named"))
+    Path(named.bundle).write_bytes(b"named")
+    door.watch.adopt(door.watch.for_settings(named, SETTINGS), named)
+    make_unreadable("b", monkeypatch)
+    door.watch.adopt(door.watch.for_settings(SETTINGS, named), SETTINGS)
+    assert door.runs == fallback
+
+
+# A run that counts for nothing
+
+
+def test_an_onlooker_tries_what_the_slots_choose_and_writes_nothing(tmp_path: Path) -> None:
+    door = Watched(tmp_path, Onlooker)
+    with door.slots.in_use():
+        sha256 = door.slots.bring()
+        before = door.slots.slots.state_path.stat().st_mtime_ns
+        door.watch.open(SETTINGS)
+        door.judge(2 * states.HEALTHY_FRAMES)
+        door.step(2 * LONG)
+        assert door.told == [RunningModel(sha256, sha256, "a", "trying")]
+        assert door.watch.give_up(SETTINGS, RuntimeError("gather")) is not None
+        door.step(2 * LONG)
+        assert door.runs == BUILT_IN
+        assert door.whys[-1] == f"slot a is passed over: RuntimeError: gather; the door runs {BUILT_IN}"
+        assert door.slots.slots.state_path.stat().st_mtime_ns == before
 
 
 # What it loads
 
 
 def test_a_file_that_changes_between_a_look_and_its_loading_is_not_run(tmp_path: Path) -> None:
-    slots = MemorySlots(tmp_path)
-    slots.bring("1" * 64)
+    slots = QuickSlots(tmp_path)
+    slots.bring()
 
-    def load(settings: ModelSettings, loaded: Model | None) -> Model:
+    def other(settings: ModelSettings, loaded: Model | None) -> Model:
         return Model(Eyes(), ("2" * 64 if settings.bundle else BUILT_IN, settings.threads), "tiny")
 
     told: list[tuple[RunningModel, str]] = []
-    watch = ModelWatch(load, slots, lambda: None, lambda model, why: told.append((model, why)), Clock())
+    watch = ModelWatch(other, slots.runner(), lambda: None, lambda model, why: told.append((model, why)), Clock())
     assert watch.open(SETTINGS).identity[0] == BUILT_IN
     assert "changed since it was installed" in told[0][1]
-    assert slots.state.a.state == "failed"
+    assert slots.read().a.state == "failed"
 
 
 # What it keeps
 
 
 def test_the_model_before_is_kept_in_memory_for_as_long_as_the_trial_lasts(tmp_path: Path) -> None:
-    slots, clock = MemorySlots(tmp_path), Clock()
+    door = Watched(tmp_path)
     eyes: list[weakref.ref[Eyes]] = []
 
-    def load(settings: ModelSettings, loaded: Model | None) -> Model:
-        made = Eyes()
-        eyes.append(weakref.ref(made))
-        return Model(made, (Path(settings.bundle).stem if settings.bundle else BUILT_IN, settings.threads), "tiny")
+    def weak(settings: ModelSettings, loaded: Model | None) -> Model:
+        model = load(settings, loaded)
+        eyes.append(weakref.ref(model.eyes))  # type: ignore[arg-type]
+        return model
 
-    watch = ModelWatch(load, slots, lambda: None, lambda model, why: None, clock)
-
-    def step() -> None:
-        clock.now_s += LOOK_SECONDS
-        watch.look(SETTINGS)
-        watch.close(LIMIT_S)
-        watch.take()
+    with door.slots.in_use():
+        door.watch = ModelWatch(weak, door.runner, lambda: None, lambda model, why: None, door.clock)
+        door.watch.open(SETTINGS)
+        sha256 = door.on_trial()
+        door.step()
         gc.collect()
-
-    watch.open(SETTINGS)
-    slots.bring("1" * 64)
-    step()
-    assert [ref() is None for ref in eyes] == [False, False]
-    for _ in range(states.HEALTHY_FRAMES):
-        watch.judged()
-    step()
-    assert slots.healthy == ["1" * 64]
-    assert [ref() is None for ref in eyes] == [True, False]
+        assert [ref() is None for ref in eyes] == [False, False]
+        door.judge(states.HEALTHY_FRAMES)
+        door.step()
+        gc.collect()
+        assert door.slots.healthy == [sha256]
+        assert [ref() is None for ref in eyes] == [True, False]
 
 
 # How often it looks
@@ -433,7 +570,7 @@ def test_it_looks_once_a_second_however_many_frames_come(tmp_path: Path, monkeyp
 
     watch = ModelWatch(
         lambda settings, loaded: Model(Eyes(), (shelf.slots.read().a.sha256, 2), "tiny"),
-        shelf.slots,
+        Runner(shelf.slots),
         lambda: None,
         lambda model, why: None,
         clock,
@@ -450,18 +587,18 @@ def test_it_looks_once_a_second_however_many_frames_come(tmp_path: Path, monkeyp
 
 
 def test_settings_that_name_a_bundle_have_it_look_at_nothing(tmp_path: Path) -> None:
-    slots = MemorySlots(tmp_path)
+    slots = QuickSlots(tmp_path)
     named = replace(SETTINGS, bundle="named.maskwatch")
     told: list[str] = []
     watch = ModelWatch(
         lambda settings, loaded: Model(Eyes(), (settings.bundle, settings.threads), settings.bundle),
-        slots,
+        slots.runner(),
         lambda: told.append("announced"),
         lambda model, why: told.append(str(model)),
         Clock(),
     )
     watch.open(named)
-    slots.bring("1" * 64)
+    slots.bring()
     for _ in range(5):
         watch.look(named)
         watch.close(LIMIT_S)

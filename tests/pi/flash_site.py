@@ -13,6 +13,7 @@ from booted_door import SETTINGS, Door
 from flash_runs import Flash, new_model, run_flash
 from installation import CLONE
 from maskwatch.slots.store import Slots
+from maskwatch.trust import trust_of
 from real_command import maskwatch
 from signing_keys import make_key
 from ssh_logins import Logins
@@ -74,7 +75,7 @@ class Site:
     @property
     def slots(self) -> Slots:
         """The door's slots, as they lie on its disk."""
-        return Slots(self.door.root.path / SLOTS)
+        return Slots(self.door.root.path / SLOTS, trust_of(self.door.root.path / "etc/maskwatch/allowed_signers"))
 
 
 def documented_line(key: str) -> str:

@@ -26,7 +26,17 @@ TEMPORARY = ".maskwatch-tmp"
 WITHOUT_FSYNC = HERE / "without-fsync"
 """A file that has fsync do nothing: the test's own test."""
 
-LOADED = ("cli", "door", "model_source", "slots.admission", "slots.report", "verbs.slots", "verify", "pipeline")
+LOADED = (
+    "cli",
+    "door",
+    "model_source",
+    "slots.admission",
+    "slots.report",
+    "slots.running",
+    "verbs.slots",
+    "verify",
+    "pipeline",
+)
 """Modules of ours that the children need, loaded before they are forked."""
 
 Tell = Callable[..., None]
@@ -108,15 +118,25 @@ def _start(tell: Tell) -> dict[str, Any]:
     from maskwatch.bundle import default_bundle_path, open_bundle
     from maskwatch.config import ModelSettings
     from maskwatch.door import load_model
+    from maskwatch.errors import MaskwatchError
     from maskwatch.model_source import bring
-    from maskwatch.slots.slot_files import damage_of
+    from maskwatch.privileges import become_service_user
+    from maskwatch.slots.running import Runner
+    from maskwatch.slots.slot_files import unfit
     from maskwatch.slots.store import Slots
+    from maskwatch.trust import Trust
     from maskwatch.verify import verify_networks
 
-    slots = Slots()
-    fault = slots.fault()
-    slots.starting()
-    sourced = bring(load_model, slots, ModelSettings())
+    become_service_user()
+    slots, trust = Slots(SLOTS, Trust()), Trust()
+    fault = None
+    try:
+        slots.known()
+    except MaskwatchError as error:
+        fault = str(error)
+    runner = Runner(slots)
+    runner.starting()
+    sourced = bring(load_model, runner, ModelSettings())
     state = slots.read()
     checks = list(verify_networks(open_bundle(sourced.choice.path or default_bundle_path())))
     fallback = state.fallback
@@ -129,7 +149,7 @@ def _start(tell: Tell) -> dict[str, Any]:
         "slots": [state.a.state, state.b.state],
         "golden": sum(check.detail.startswith("golden") and check.ok is True for check in checks),
         "wrong": [f"{check.name}: {check.detail}" for check in checks if check.ok is not True],
-        "fallback_damage": fallback and damage_of(slots.folder / fallback, state.slot(fallback).sha256),
+        "fallback_damage": fallback and unfit(slots.folder / fallback, state.slot(fallback).sha256, trust),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from maskwatch.bundle import Bundle, default_bundle_path, open_bundle, verify_bundle
@@ -20,8 +19,8 @@ _REMEDIES = {
 """By whether it is a golden vector that failed."""
 
 
-def admit(data: bytes, signature: bytes | None, trust: Trust, origin: Path) -> Slot:
-    """Describe a bundle that is in memory, sound and signed as this machine asks. Runs nothing of it.
+def admit(data: bytes, signature: bytes | None, trust: Trust, origin: Path) -> tuple[Slot, Bundle]:
+    """Describe and open a bundle that is in memory, sound and signed as this machine asks. Runs nothing of it.
 
     Raises SignatureError or BundleError, which name `origin`.
     """
@@ -31,13 +30,10 @@ def admit(data: bytes, signature: bytes | None, trust: Trust, origin: Path) -> S
         signer = check_signature(data, signature, trust)
     except SignatureError as error:
         raise SignatureError(f"{origin}: {error}") from error
-    manifest = verify_bundle(data, origin).manifest
-    return Slot(
-        sha256=hashlib.sha256(data).hexdigest(),
-        name=manifest.name,
-        version=manifest.version,
-        signer=None if signer is None else one_line(signer),
-    )
+    bundle = verify_bundle(data, origin)
+    manifest = bundle.manifest
+    signed_by = None if signer is None else one_line(signer)
+    return Slot(sha256=bundle.sha256, name=manifest.name, version=manifest.version, signer=signed_by), bundle
 
 
 def refuse_downgrade(state: State, candidate: Slot, origin: Path) -> None:
@@ -49,28 +45,18 @@ def refuse_downgrade(state: State, candidate: Slot, origin: Path) -> None:
         )
 
 
-def prove(path: Path, candidate: Slot, origin: Path) -> None:
-    """Read a slot's file back and run its golden vectors on this machine.
+def prove(bundle: Bundle) -> None:
+    """Run a bundle's golden vectors on this machine, and all that a door does with a picture.
 
-    Raises BundleError where the disk gives back something else, or where a network answers otherwise than when the
-    bundle was made; OperatorError where no answer can be had.
+    Raises BundleError where a network answers otherwise than when the bundle was made, or not as its manifest says;
+    OperatorError where no answer can be had.
     """
-    bundle = _read_back(path, candidate)
     for check in verify_networks(bundle):
         if check.ok is None:
-            raise OperatorError(f"{origin}: {check.name}: cannot be verified: {check.detail}")
+            raise OperatorError(f"{bundle.path}: {check.name}: cannot be verified: {check.detail}")
         if not check.ok:
-            raise BundleError(f"{origin}: {check.name}: {check.detail}: {_REMEDIES[check.detail.startswith('golden')]}")
-
-
-def _read_back(path: Path, candidate: Slot) -> Bundle:
-    try:
-        bundle = open_bundle(path)
-    except BundleError as error:
-        raise BundleError(f"{error}: the disk gives back something else than was written") from error
-    if bundle.sha256 != candidate.sha256:
-        raise BundleError(f"{path}: the disk gives back something else than was written")
-    return bundle
+            remedy = _REMEDIES[check.detail.startswith("golden")]
+            raise BundleError(f"{bundle.path}: {check.name}: {check.detail}: {remedy}")
 
 
 def _running(state: State) -> tuple[str, str]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import grp
 import os
-import pwd
 import stat
 import time
 from collections.abc import Iterator
@@ -74,8 +72,8 @@ def prepare(folder: Path) -> None:
 
 
 def put(path: Path, content: bytes) -> None:
-    """Put a whole file in its place, for the service's user and group to read and to replace. Raises OSError."""
-    write_file(path, content, FILE_MODE, _owner())
+    """Put a whole file in its place, for the group to read and to replace. Raises OSError."""
+    write_file(path, content, FILE_MODE)
 
 
 def sweep(folder: Path) -> None:
@@ -137,30 +135,14 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _owner() -> tuple[int, int] | None:
-    """The service's user and group, for root alone; others make files of their own, in the folder's group."""
-    if os.geteuid() != 0:
-        return None
-    try:
-        return pwd.getpwnam(USER).pw_uid, grp.getgrnam(GROUP).gr_gid
-    except KeyError:
-        return None
-
-
 def _give_file(descriptor: int) -> None:
-    owner, now = _owner(), os.fstat(descriptor)
+    """To the group, whatever the umask."""
     with contextlib.suppress(PermissionError):  # somebody else's: it has its rights already
-        if owner not in (None, (now.st_uid, now.st_gid)):
-            os.fchown(descriptor, *owner)
-        if stat.S_IMODE(now.st_mode) != FILE_MODE:
+        if stat.S_IMODE(os.fstat(descriptor).st_mode) != FILE_MODE:
             os.fchmod(descriptor, FILE_MODE)
 
 
 def _give_folder(path: Path) -> None:
-    """To the group, whatever the umask, and all that will be made in it too."""
-    with contextlib.suppress(PermissionError):  # the service's sandbox forbids to set the group's bit
-        owner = _owner()
-        if owner is not None:
-            os.chown(path, *owner, follow_symlinks=False)
-        inherits = stat.S_ISGID if owner is not None else os.lstat(path).st_mode & stat.S_ISGID
-        os.chmod(path, inherits | FOLDER_MODE)
+    """To the group, whatever the umask; and all that will be made in it too, where that is so of the folder above."""
+    with contextlib.suppress(PermissionError):
+        os.chmod(path, os.lstat(path).st_mode & stat.S_ISGID | FOLDER_MODE)

@@ -5,22 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
+from maskwatch.slots.choice import Look
 from maskwatch.slots.states import SLOT_NAMES, SLOT_STATES, SlotName, State
-from maskwatch.slots.store import Slots
 
 SHA256_DIGITS = 12
 """Enough to tell bundles apart; the whole is in the JSON."""
 
 
-def as_plain(slots: Slots) -> dict[str, object]:
+def plain_of(look: Look) -> dict[str, object]:
     """All of state.json, as plain values, and what a daemon would run now: `runs` null means the built-in bundle."""
-    choice = slots.choose()
-    return dataclasses.asdict(slots.read()) | {"runs": choice.slot, "faults": list(choice.faults)}
+    return dataclasses.asdict(look.state) | {"runs": look.choice.slot, "faults": list(look.choice.faults)}
 
 
-def as_lines(slots: Slots) -> Iterator[str]:
+def lines_of(look: Look) -> Iterator[str]:
     """A few lines; the first says what a daemon would run now. Faults are not among them."""
-    state, choice = slots.read(), slots.choose()
+    state, choice = look
     yield f"runs      {_place(choice.slot)}{f': {_bundle(state, choice.slot)}' if choice.slot else ''}"
     width = max(map(len, SLOT_STATES))
     for name in SLOT_NAMES:

@@ -21,13 +21,25 @@ _LASTING = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL
 """What will be no better another time; no permission, or too many open files, might."""
 
 
+def lasts(error: OSError) -> bool:
+    """Whether what the disk refused will be no better another time."""
+    return error.errno in _LASTING
+
+
 def fill(slot: Path, data: bytes, signature: bytes | None) -> None:
-    """Put a bundle into a slot, in the place of all that is there, and on the disk. Raises OSError."""
+    """Put a bundle into a slot, in the place of all that is there, and on the disk.
+
+    Raises OSError, and OperatorError where the disk gives back something else.
+    """
     disk.sweep(slot)
     disk.put(slot / BUNDLE_FILE, data)
     if signature is not None:
         disk.put(slot / SIGNATURE_FILE, signature)
     disk.forget_cached(slot / BUNDLE_FILE)
+    if disk.read_file(slot / BUNDLE_FILE, len(data) + 1) != data:
+        raise OperatorError(
+            f"{slot / BUNDLE_FILE}: the disk gives back something else than was written: is the card worn out?"
+        )
 
 
 def check_room(slot: Path, size_bytes: int) -> None:
@@ -70,6 +82,6 @@ def _read(path: Path, most_bytes: int) -> tuple[bytes, str | None]:
     try:
         return disk.read_file(path, most_bytes + 1), None
     except OSError as error:
-        if error.errno not in _LASTING:
+        if not lasts(error):
             raise
         return b"", error.strerror

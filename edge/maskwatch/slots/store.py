@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +17,7 @@ from maskwatch.errors import MaskwatchError, OperatorError, TryAgainError
 from maskwatch.installer import places
 from maskwatch.slots import folder as disk
 from maskwatch.slots import states
+from maskwatch.slots.choice import Choice, Doubt, Doubts, Look, choose
 from maskwatch.slots.slot_files import BUNDLE_FILE, check_room, fill, unfit
 from maskwatch.slots.state_file import StateFileError, read_state, to_json
 from maskwatch.slots.states import Slot, SlotName, State
@@ -33,31 +33,12 @@ BUILT_IN = "the built-in bundle is active"
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """The bundle that a daemon is to run now: `path` and `sha256` of a slot's file, or None for the built-in one.
-
-    Who opens `path` compares the opened bundle's sha256 with this. `faults` say what was passed over, and why.
-    """
-
-    slot: SlotName | None
-    path: Path | None
-    sha256: str | None
-    trying: bool = False
-    healthy_frames: int = 0
-    faults: tuple[str, ...] = ()
-
-
 class Slots:
-    """The slots in one folder. What nobody in `trust` has signed is neither put there nor run from there.
-
-    A daemon keeps one of these for its life, as it remembers what cannot be run.
-    """
+    """The slots in one folder. What nobody in `trust` has signed is neither put there nor run from there."""
 
     def __init__(self, folder: Path, trust: Trust) -> None:
         self.folder = folder
         self._trust = trust
-        self._passed_over: dict[str, int] = {}  # SHA-256 to `changes` of the State in which it was given up
 
     @property
     def state_path(self) -> Path:
@@ -66,77 +47,34 @@ class Slots:
 
     # Looking
 
-    def read(self) -> State:
-        """How it is. Never raises: damage reads as "the built-in bundle is active", and `fault` says what is wrong."""
-        return self._look()[0]
+    def look(self, doubts: Doubts = lambda state, name: None) -> Look:
+        """How they are, and what to run by that: the active bundle, its fallback, or the built-in one. Never raises.
 
-    def fault(self) -> str | None:
-        """What is wrong with state.json, if anything. Never raises."""
-        return self._look()[1]
+        `doubts` are what the caller has against a slot's bundle. Reads the bundle's file and checks its signature: for
+        when state.json changed, not for each frame.
+        """
+
+        def all_doubts(state: State, name: SlotName) -> Doubt | None:
+            return doubts(state, name) or self._doubt(state, name)
+
+        state, fault = self._seen()
+        words = None if fault is None else f"{fault}: nobody can tell which bundle is active"
+        return Look(state, choose(state, words, all_doubts, self._bundle))
+
+    def read(self) -> State:
+        """How they are. Never raises: damage reads as that both are empty, and a `look` says what is wrong."""
+        return self._seen()[0]
+
+    def known(self) -> State:
+        """How they are. Raises OperatorError where nobody can tell."""
+        state, fault = self._seen()
+        if fault is not None:
+            raise OperatorError(fault)
+        return state
 
     def choose(self) -> Choice:
-        """What to run now: the active bundle; where that is unfit the fallback; else the built-in. Never raises.
-
-        Reads the slot's file and checks its signature: for when state.json changed, not for each frame.
-        """
-        state, fault = self._look()
-        faults = [] if fault is None else [f"{fault}: {BUILT_IN}"]
-        for name in (state.active, state.fallback):
-            if name is None:
-                break
-            slot = state.slot(name)
-            if self._passed_over.get(slot.sha256) == state.changes:
-                faults.append(f"slot {name} is passed over: it could not be run")
-                continue
-            try:
-                fault = unfit(self.folder / name, slot.sha256, self._trust)
-            except OSError as error:
-                fault = f"{self._bundle(name)}: {disk.fault_words(error)}"
-            except OperatorError as error:  # nobody can tell whether it is signed
-                fault = f"slot {name} is not run: {error}"
-            if fault is None:
-                trying = slot.state == "trying"
-                return Choice(name, self._bundle(name), slot.sha256, trying, state.healthy_frames, tuple(faults))
-            faults.append(fault)
-        return Choice(None, None, None, faults=tuple(faults))
-
-    def active_bundle(self) -> Path | None:
-        """The file to run now; None: the built-in one. Never raises."""
-        return self.choose().path
-
-    # A daemon's part
-
-    def starting(self) -> State:
-        """A daemon's start, before it loads a model: a trial spends a try, and with none left is rolled back.
-
-        Never raises. A trial that cannot be counted, as the disk is read-only, is not run by this process: `choose`
-        names its fallback then.
-        """
-        state = self.read()
-        try:
-            with disk.plain_faults(self.folder):
-                if self._started(state) is state:  # nothing to note, and no lock to wait for
-                    if state.active is not None:
-                        sync_folder(self.folder)  # or a power cut might still undo what runs now
-                    return state
-            with self._changing() as state:
-                return self._write(self._started(state))
-        except MaskwatchError as error:
-            logger.warning("the start of a trial cannot be noted: %s", error)
-            return self._pass_over(self.read())
-
-    def abandon(self, sha256: str, reason: str) -> State:
-        """This bundle cannot be run: roll it back, on trial or confirmed, where it is the active one.
-
-        Never raises. Where that cannot be written `choose`, in this process, passes over the bundle all the same.
-        """
-        try:
-            return self.roll_back(reason, sha256=sha256, confirmed=True)
-        except MaskwatchError as error:
-            logger.warning("a rollback cannot be noted: %s", error)
-            state = self.read()
-            self._passed_over[sha256] = state.changes
-            return state
+        """What to run now. Never raises."""
+        return self.look().choice
 
     # Changes; each raises TryAgainError where another change is under way, OperatorError where the disk refuses
 
@@ -149,7 +87,7 @@ class Slots:
         progress: Callable[[str], None] | None = None,
         origin: Path | None = None,
     ) -> State:
-        """Bring a bundle into the spare slot and verify it there, golden vectors included; it is not tried yet.
+        """Verify a bundle, its golden vectors included, and bring it into the spare slot; it is not tried yet.
 
         Nothing to do where it is the active one, or there already. `force` allows a lower version of the same name.
         `progress` gets a few words at each step; messages call the bundle `origin`. Raises SignatureError or
@@ -158,27 +96,36 @@ class Slots:
         from maskwatch.slots.admission import admit, prove, refuse_downgrade
 
         tell = progress or (lambda words: None)
-        origin = origin or Path("the bundle")
         tell("checking signature, hashes and schema")
-        candidate = admit(data, signature, self._trust, origin)
-        with disk.plain_faults(self.folder):
-            disk.prepare(self.folder)
-        with self._changing() as read:
-            state = self._without_unfit(read)
+        candidate, bundle = admit(data, signature, self._trust, origin or Path("the bundle"))
+
+        def is_wanted(state: State) -> bool:
             if self._is_there(state, candidate):
-                return state if state is read else self._write(state)
+                return False
             if state.trying:
                 raise TryAgainError(self._on_trial(state))
             if not force:
-                refuse_downgrade(state, candidate, origin)
+                refuse_downgrade(state, candidate, bundle.path)
+            return True
+
+        with disk.plain_faults(self.folder):
+            proven = is_wanted(self._without_unfit(self.read()))  # before the lock, for which nobody shall wait
+            if proven:
+                tell("running the golden vectors")
+                prove(bundle)
+            disk.prepare(self.folder)
+        with self._changing() as read:
+            state = self._without_unfit(read)
+            if not is_wanted(state):
+                return state if state is read else self._write(state)
+            if not proven:  # what made it unwanted has just gone
+                prove(bundle)
             name = state.spare
             check_room(self.folder / name, len(data) + len(signature or b""))
             tell(f"writing to slot {name}")
             staged = self._write(states.stage(state, candidate))
             try:
                 fill(self.folder / name, data, signature)
-                tell("running the golden vectors")
-                prove(self._bundle(name), candidate, origin)
             except (OSError, MaskwatchError) as error:
                 self._give_up(staged, disk.fault_words(error) if isinstance(error, OSError) else str(error))
                 raise
@@ -229,9 +176,23 @@ class Slots:
                 return state
             return self._write(states.roll_back(state, reason)) if state.trying or confirmed else state
 
+    def start(self) -> State:
+        """A daemon's start, before it loads a model: a trial spends a try, or is rolled back with none left.
+
+        An active bundle that is unfit is left. Raises OperatorError, too, where nobody can tell what is active, or fit.
+        """
+        state = self.known()
+        with disk.plain_faults(self.folder):
+            if self._started(state) is state:  # nothing to note, and no lock to wait for
+                if state.active is not None:
+                    sync_folder(self.folder)  # or a power cut might still undo what runs now
+                return state
+        with self._changing() as state:
+            return self._write(self._started(state))
+
     # Inside
 
-    def _look(self) -> tuple[State, str | None]:
+    def _seen(self) -> tuple[State, str | None]:
         """The State, and what is wrong with its file."""
         try:
             state = read_state(self.state_path)
@@ -242,6 +203,15 @@ class Slots:
             return State(), str(error)
         except OSError as error:
             return State(), f"{self.state_path}: {disk.fault_words(error)}"
+
+    def _doubt(self, state: State, name: SlotName) -> Doubt | None:
+        try:
+            fault = unfit(self.folder / name, state.slot(name).sha256, self._trust)
+        except OSError as error:
+            return Doubt(f"{self._bundle(name)}: {disk.fault_words(error)}", "unsure")
+        except OperatorError as error:  # nobody can tell whether it is signed
+            return Doubt(f"slot {name} is not run: {error}", "unsure")
+        return None if fault is None else Doubt(fault, "unfit")
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[State]:
@@ -289,12 +259,6 @@ class Slots:
             disk.sweep(self.folder / staged.spare)
         with contextlib.suppress(OSError):
             self._write(states.refuse(staged, reason))
-
-    def _pass_over(self, state: State) -> State:
-        """Let this process not run what is on trial."""
-        if state.active_slot is not None and state.trying:
-            self._passed_over[state.active_slot.sha256] = state.changes
-        return state
 
     @staticmethod
     def _on_trial(state: State) -> str:

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from maskwatch.slots.store import Slots
 
 
-def add_slots_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that `slots_of` reads."""
-    parser.add_argument("--slots", type=Path, metavar="DIR", help="the model slots' folder (default: the service's)")
+def add_slots_arguments(parser: argparse.ArgumentParser, default: str = "the service's") -> None:
+    """Add the arguments that `slots_of` reads; `default` says what it means to name no slots."""
+    parser.add_argument("--slots", type=Path, metavar="DIR", help=f"the model slots' folder (default: {default})")
     parser.add_argument(
         "--trust", type=Path, metavar="DIR", help="where allowed_signers and revoked_keys lie (default: /etc/maskwatch)"
     )

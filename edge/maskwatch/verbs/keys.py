@@ -111,11 +111,14 @@ def _print_key(as_json: bool, name: str, key: PublicKey, state: str, options: Ma
 
 
 def _revoke(args: argparse.Namespace, trust: Trust) -> None:
-    from maskwatch.signers import list_signers, revoke_keys
+    from maskwatch.signers import read_signers, revoke_keys
 
+    signers, faults = read_signers(trust.allowed_signers)
+    for fault in faults:  # a key that was lost cannot wait until they are mended
+        print_fault(fault)
     keys = [
         replace(signer.key, comment=signer.names)
-        for signer in list_signers(trust.allowed_signers)
+        for signer in signers
         if args.who in (*signer.names.split(","), signer.key.fingerprint)
     ]
     if not keys:

@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from maskwatch.errors import CameraError, ExitCode, OperatorError
-from maskwatch.verbs.plain import one_line
+from maskwatch.verbs.door_slots import add_slots_arguments, slots_of
+from maskwatch.verbs.plain import one_line, print_fault
 from maskwatch.verbs.run import add_source_arguments, source_settings
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ logger = logging.getLogger(__name__)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
     add_source_arguments(parser)
+    add_slots_arguments(parser)
     parser.add_argument(
         "--minutes",
         type=_minutes,
@@ -63,11 +65,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> ExitCode:
     """Preview until the time is over, Ctrl-C or SIGTERM; 0 then. Nothing is stored.
 
+    The model is the one that the door runs, from its slots too.
+
     Raises:
         CameraError: no camera at the start.
         OperatorError: the service has the camera or cannot be paused, the port is taken, no readable file.
         BundleError, ConfigError: files that cannot be used.
     """
+    from maskwatch.model_source import bring
     from maskwatch.page.board import Showcase
     from maskwatch.page.figures import as_json
     from maskwatch.page.pause import service_paused
@@ -75,10 +80,14 @@ def run(args: argparse.Namespace) -> ExitCode:
     from maskwatch.page.terminal import Terminal
     from maskwatch.page.watch import Preview
     from maskwatch.signals import commands_from_signals
+    from maskwatch.slots.running import Onlooker
 
     os.environ.setdefault("LIBCAMERA_LOG_LEVELS", "*:ERROR")  # its greetings would run through our line
     settings, parts = source_settings(args), _parts()
-    model = parts.model(settings.model, None)
+    sourced = bring(parts.model, Onlooker(slots_of(args)), settings.model)
+    for fault in sourced.faults:
+        print_fault(fault)
+    model = sourced.model
     seconds = 60 * args.minutes
     showcase = Showcase(time.monotonic() + seconds)
     terminal = Terminal(sys.stdout, one_line)

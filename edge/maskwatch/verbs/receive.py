@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from maskwatch.errors import ExitCode, OperatorError
+from maskwatch.privileges import become_service_user
 from maskwatch.verbs.door_slots import add_slots_arguments, slots_of
 
 HELP = "what `maskwatch flash` calls at a door; as a login's forced command it flashes models and does nothing else"
@@ -39,9 +40,12 @@ def run(args: argparse.Namespace) -> ExitCode:
     from maskwatch.slots.store import INCOMING
 
     slots = slots_of(args)
+    if args.slots is None:
+        become_service_user()
     places = status_client.usual_places() if args.socket is None else (args.socket,)
     receiver = Receiver(slots, Incoming(slots.folder / INCOMING), lambda: status_client.ask(places))
-    print(answer_line(receiver.answer(request, sys.stdin.buffer)), flush=True)
+    with open(os.devnull, "rb") if sys.stdin is None else sys.stdin.buffer as stream:
+        print(answer_line(receiver.answer(request, stream)), flush=True)
     return ExitCode.DONE
 
 

@@ -16,11 +16,14 @@ from maskwatch.verbs.door_slots import add_slots_arguments, slots_of
 if TYPE_CHECKING:
     from maskwatch.config import Settings
     from maskwatch.door import Parts
+    from maskwatch.model_source import ModelSlots
 
 HELP = "watch a door: camera in, light and sound out, until Ctrl-C or SIGTERM; SIGHUP loads the settings again"
 EXAMPLE = "  maskwatch run --source demo --indicator console --seconds 20 --picture demo.jpg"
 
 DEFAULT_CONFIG = Path("/etc/maskwatch/config.toml")
+
+BY_HAND = "it runs what they choose, but spends no try of a trial, confirms none and rolls none back"
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="wait for a camera that is missing at the start, while the lights say so (default: end with a fault)",
     )
-    add_slots_arguments(parser)
+    add_slots_arguments(parser, f"the service's, which a run by hand looks at only: {BY_HAND}")
     parser.add_argument("--seconds", type=_seconds, metavar="N", help="stop after so long (default: run for ever)")
     parser.add_argument(
         "--picture",
@@ -56,7 +59,10 @@ def add_source_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> ExitCode:
-    """Run the daemon; 0 when it was told to stop, the time is over or the files have ended."""
+    """Run the daemon; 0 when it was told to stop, the time is over or the files have ended.
+
+    Only as a service, or with --slots, does the run count for the slots: see `Onlooker` and `Runner`.
+    """
     from maskwatch.heap import limit_malloc_arenas
 
     limit_malloc_arenas()
@@ -81,7 +87,7 @@ def run(args: argparse.Namespace) -> ExitCode:
         on_verdict=None if snapshot is None else snapshot.keep,
         observer=Observers(ServiceObserver(Notifier()), keeper),
         wait_for_camera=args.wait_for_camera,
-        slots=slots_of(args),
+        slots=_model_slots(args),
     )
     with commands_from_signals(daemon.command), served(own_socket(), lambda: keeper.status(daemon.dropped_frames)):
         daemon.run(args.seconds)
@@ -89,6 +95,15 @@ def run(args: argparse.Namespace) -> ExitCode:
         written = snapshot.write(args.picture)
         logger.info("wrote %s" if written else "nobody was seen, so there is no %s", args.picture)
     return ExitCode.DONE
+
+
+def _model_slots(args: argparse.Namespace) -> ModelSlots:
+    """The slots, where this run counts for them: the service's own, and one that names them. Another only looks."""
+    from maskwatch.notify import Notifier
+    from maskwatch.slots.running import Onlooker, Runner
+
+    counts = args.slots is not None or Notifier().has_manager
+    return (Runner if counts else Onlooker)(slots_of(args))
 
 
 def chosen_settings(args: argparse.Namespace) -> Settings:

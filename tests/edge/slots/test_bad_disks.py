@@ -12,8 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from maskwatch.errors import ExitCode, OperatorError, TryAgainError
+from maskwatch.errors import ExitCode, OperatorError
 from maskwatch.slots import folder as disk
+from maskwatch.slots.running import Runner
 from maskwatch.slots.states import TRIES
 from maskwatch.slots.store import Slots
 from nobody import NOBODY
@@ -40,13 +41,15 @@ def test_without_a_sound_state_the_built_in_bundle_runs_and_it_is_said(shelf: Sh
     else:
         path.write_bytes(damage)
     slots = shelf.again()
-    assert (slots.read().active, slots.choose().path, slots.starting().active) == (None, None, None)
-    fault = slots.fault()
-    assert fault is not None
+    state, choice = slots.look()
+    assert (state.active, choice.path, choice.unsure) == (None, None, True)
+    (fault,) = choice.faults
     assert fault.startswith(f"{path} is {'missing' if damage is None else 'damaged'}")
-    assert slots.choose().faults == (f"{fault}: the built-in bundle is active",)
+    assert fault.endswith(": nobody can tell which bundle is active")
+    with pytest.raises(OperatorError, match=r"state\.json is"):
+        slots.start()
     shelf.bring("2.0.0")
-    assert (shelf.running(), shelf.slots.fault()) == ("2.0.0", None)
+    assert (shelf.running(), shelf.slots.choose().faults) == ("2.0.0", ())
 
 
 def test_a_state_that_cannot_be_read_is_not_begun_anew(shelf: Shelf) -> None:
@@ -70,7 +73,8 @@ def test_a_damaged_model_is_left_for_the_fallback(shelf: Shelf) -> None:
     path = shelf.folder / "b" / "bundle.maskwatch"
     assert (shelf.running(), choice.slot, choice.trying) == ("1.0.0", "a", False)
     assert choice.faults == (f"{path} is damaged: its SHA-256 is not the one that was installed",)
-    state = shelf.slots.starting()
+    assert (choice.unfit, choice.unsure) == ((shelf.slots.read().b.sha256,), False)
+    state = shelf.slots.start()
     assert (state.active, state.b.state, state.b.reason) == ("a", "failed", choice.faults[0])
     assert shelf.slots.choose().faults == ()
 
@@ -80,7 +84,7 @@ def test_where_both_are_damaged_the_built_in_bundle_runs(shelf: Shelf) -> None:
     shelf.spoil("a")
     (shelf.folder / "b" / "bundle.maskwatch").unlink()
     assert shelf.running() is None
-    assert shelf.slots.starting().active is None
+    assert shelf.slots.start().active is None
     assert (shelf.slots.read().a.state, shelf.slots.read().b.state) == ("failed", "failed")
 
 
@@ -88,7 +92,7 @@ def test_a_damaged_trial_spends_no_try(shelf: Shelf) -> None:
     shelf.bring("1.0.0")
     shelf.try_out("2.0.0")
     shelf.spoil("b")
-    state = shelf.slots.starting()
+    state = shelf.slots.start()
     assert (state.active, state.last_event and state.last_event.event) == ("a", "unfit")
 
 
@@ -133,7 +137,7 @@ def test_what_is_no_file_is_no_model(shelf: Shelf, make: Callable[[Path], None])
     path.unlink()
     make(path)
     assert shelf.running() == "1.0.0"
-    assert shelf.slots.starting().active == "a"
+    assert shelf.slots.start().active == "a"
 
 
 def test_no_room_for_open_files_is_no_damage(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,10 +148,13 @@ def test_no_room_for_open_files_is_no_damage(shelf: Shelf, monkeypatch: pytest.M
         raise OSError(errno.EMFILE, "Too many open files", str(path))
 
     monkeypatch.setattr(disk, "read_file", fail)
-    assert shelf.slots.choose().path is None
-    assert "Too many open files" in shelf.slots.choose().faults[0]
-    assert shelf.slots.starting().active == "a"
+    choice = shelf.slots.choose()
+    assert (choice.path, choice.unfit, choice.unsure) == (None, (), True)
+    assert "Too many open files" in choice.faults[0]
+    with pytest.raises(OperatorError, match="Too many open files"):
+        shelf.slots.start()
     monkeypatch.undo()
+    assert shelf.slots.start().active == "a"
     assert shelf.running() == "1.0.0"
 
 
@@ -211,7 +218,7 @@ def test_a_read_only_disk_still_runs_its_model(small_disk: Path) -> None:
     ):
         with pytest.raises(OperatorError, match="the disk is read-only: is the card worn out"):
             change()
-    assert door.again().starting().active == "a"
+    assert door.again().start().active == "a"
     assert door.running() == "1.0.0"
 
 
@@ -219,39 +226,30 @@ def test_a_trial_that_cannot_be_counted_is_not_run(small_disk: Path) -> None:
     """It might crash at each start, for ever."""
     door = Shelf(Slots(small_disk / "slots", NOBODY))
     door.bring("1.0.0")
-    sha256 = door.try_out("2.0.0").b.sha256
+    door.try_out("2.0.0")
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True, timeout=60)
-    slots = door.again()
-    slots.starting()
-    assert slots.choose().slot == "a"
-    assert slots.choose().faults == ("slot b is passed over: it could not be run",)
-    other = door.again()
-    assert other.abandon(sha256, "it does not load").active == "b"
-    assert other.choose().slot == "a"
+    runner = Runner(door.slots)
+    runner.starting()
+    state, choice = runner.look()
+    assert (state.active, choice.slot, choice.unsure, choice.again) == ("b", "a", False, True)
+    (fault,) = choice.faults
+    assert fault.startswith("slot b is not run yet: the start of a trial cannot be noted: ")
+    assert "the disk is read-only" in fault
     subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True, timeout=60)
-    assert door.again().starting().tries_left == TRIES - 1
-    assert slots.choose().slot == "b", "once something changes it is looked at afresh"
-
-
-def test_a_trial_is_not_run_either_while_its_lock_is_held(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "LOCK_WAIT_S", 0.05)
-    shelf.bring("1.0.0")
-    shelf.try_out("2.0.0")
-    with disk.locked(shelf.folder):
-        assert shelf.slots.starting().active == "b"
-        with pytest.raises(TryAgainError, match="another change is under way"):
-            shelf.slots.confirm()
-    assert shelf.slots.choose().slot == "a"
+    runner.settle()
+    state, choice = runner.look()
+    assert (state.tries_left, choice.slot, choice.faults, choice.again) == (TRIES - 1, "b", (), False)
 
 
 @pytest.mark.parametrize("what", ["a file", "a folder that is gone"])
 def test_a_daemon_starts_whatever_lies_there(tmp_path: Path, what: str) -> None:
     if what == "a file":
         (tmp_path / "slots").touch()
-    slots = Slots(tmp_path / "slots", NOBODY)
-    assert slots.starting().active is None
-    assert slots.choose().path is None
-    assert slots.abandon("0" * 64, "a reason").active is None
+    runner = Runner(Slots(tmp_path / "slots", NOBODY))
+    runner.starting()
+    assert runner.look().choice.path is None
+    assert not runner.abandon("0" * 64, "a reason")
+    runner.settle()
 
 
 def test_a_place_that_is_no_folder_is_one_clear_error(shelf: Shelf) -> None:
@@ -291,21 +289,6 @@ def test_the_group_may_change_everything_whatever_the_umask(shelf: Shelf, umask:
     assert modes(shelf.folder) == {".": "770", "a": "770", "b": "770"} | FILES
 
 
-@as_root
-def test_root_gives_all_to_the_services_user(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "_owner", lambda: (4321, 1234))
-    shelf.slots.install(make_bundle("1.0.0"), b"a signature")
-    shelf.slots.activate()
-    assert modes(shelf.folder) == {".": "2770", "a": "2770", "b": "2770"} | FILES
-    owners = {(path.stat().st_uid, path.stat().st_gid) for path in [shelf.folder, *shelf.folder.rglob("*")]}
-    assert owners == {(4321, 1234)}
-
-
-def test_where_there_is_no_such_user_nobody_minds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(disk, "USER", "no-such-user-of-ours")
-    assert disk._owner() is None
-
-
 @pytest.fixture
 def open_shelf(shelf: Shelf) -> Iterator[Shelf]:
     """In a place that every user may enter; pytest's own is root's alone."""
@@ -338,21 +321,25 @@ def test_a_stranger_is_told_what_to_do(open_shelf: Shelf) -> None:
         for change in (lambda: open_shelf.slots.install(data, None), open_shelf.slots.confirm):
             with pytest.raises(OperatorError, match=words):
                 change()
-        assert words in str(open_shelf.slots.fault())
-        assert open_shelf.slots.starting().active is None
+        assert words in open_shelf.slots.choose().faults[0]
+        with pytest.raises(OperatorError, match=words):
+            open_shelf.slots.start()
         assert open_shelf.running() is None
     assert open_shelf.running() == "1.0.0"
 
 
 @as_root
-def test_a_member_of_the_group_may_change_models(open_shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root made the folder and its files; the service's user goes on."""
-    monkeypatch.setattr(disk, "_owner", lambda: (0, STRANGER) if os.geteuid() == 0 else None)
+def test_a_member_of_the_group_may_change_models(open_shelf: Shelf) -> None:
+    """All is the service's user's, as the installer and the service make it; a login of the group goes on."""
     open_shelf.bring("1.0.0")
     open_shelf.try_out("2.0.0")
+    for path in (open_shelf.folder, *open_shelf.folder.rglob("*")):
+        os.chown(path, STRANGER, STRANGER)
+        if path.is_dir():
+            path.chmod(0o2770)
     data = make_bundle("3.0.0")
     with somebody(STRANGER - 1, STRANGER):
-        assert open_shelf.slots.starting().tries_left == TRIES - 1
+        assert open_shelf.slots.start().tries_left == TRIES - 1
         assert open_shelf.slots.confirm("healthy").b.state == "confirmed"
         assert open_shelf.slots.install(data, None).a.state == "verified"
     assert open_shelf.running() == "2.0.0"

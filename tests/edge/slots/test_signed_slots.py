@@ -97,7 +97,7 @@ def test_what_nobody_trusted_has_signed_is_not_run(tmp_path: Path, attack: str) 
     act, reason, instead = ATTACKS[attack]
     act(door)
     assert reason in door.slots.choose().faults[0]
-    state = door.slots.starting()
+    state = door.slots.start()
     assert door.versions(state) == (instead, instead)
     assert (state.b.state, reason in state.b.reason) == ("failed", True)
 
@@ -114,7 +114,7 @@ def test_a_trial_is_asked_too_and_before_it_begins(tmp_path: Path) -> None:
     door.slots.install(data, kept.read_bytes())
     door.slots.activate()
     path.unlink()
-    assert door.versions(door.slots.starting()) == ("2.0.0", "2.0.0")
+    assert door.versions(door.slots.start()) == ("2.0.0", "2.0.0")
 
 
 def test_a_door_that_begins_to_ask_leaves_what_is_not_signed(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_no_day_takes_a_model_away(tmp_path: Path) -> None:
     door = SignedDoor(tmp_path)
     allowed = door.trust.allowed_signers
     allowed.write_text(allowed.read_text().replace(FOR_BUNDLES, f'{FOR_BUNDLES},valid-before="20200101Z"'))
-    assert door.versions(door.slots.starting()) == ("2.0.0", "2.0.0")
+    assert door.versions(door.slots.start()) == ("2.0.0", "2.0.0")
     data = make_bundle("3.0.0")
     with pytest.raises(OperatorError, match="expired"):
         door.slots.install(data, signature_of(data, door.key))
@@ -169,9 +169,11 @@ def test_where_nobody_can_tell_it_is_not_run_but_kept(
         monkeypatch.setattr(signature, "SSH_KEYGEN", "no-such-program")
         words = "install Debian's package openssh-client"
     choice = door.slots.choose()
-    assert choice.slot is None
+    assert (choice.slot, choice.unsure, choice.unfit) == (None, True, ())
     assert words in choice.faults[0]
-    assert door.slots.starting().active == "b"
+    with pytest.raises(OperatorError, match=r"cannot be read|openssh-client"):
+        door.slots.start()
+    assert door.slots.read().active == "b"
     monkeypatch.undo()
     if obstacle == "no list":
         allowed.rmdir()

@@ -103,6 +103,7 @@ def test_verify_runs_every_golden_vector(
         "ok      finder.tflite: input 32×24 px, the manifest says 32×24",
         "ok      finder.tflite: golden vector one answered bit for bit",
         "ok      finder.tflite: golden vector two answered bit for bit",
+        "ok      pipeline: a picture goes all the way",
     ]
 
 

@@ -19,10 +19,13 @@ from hypothesis import strategies as st
 from maskwatch import signature, signers, trust
 from maskwatch.errors import ExitCode, OperatorError, SignatureError, TryAgainError
 from maskwatch.signature import check_signature
+from maskwatch.slots.store import Slots
 from maskwatch.trust import Trust
 from maskwatch.verbs import keys as verb
+from nobody import NOBODY
 from real_command import maskwatch
 from signing_keys import allow, make_key, needs_ssh_keygen, public_key, signature_of, ssh_keygen
+from tiny_models import tiny_bundle
 
 pytestmark = needs_ssh_keygen
 
@@ -306,6 +309,31 @@ def test_a_time_that_is_none_is_named(etc: Path, made: Path) -> None:
 
 
 # Revoke
+
+
+@pytest.mark.parametrize("by", ["name", "file"])
+def test_a_lost_key_is_revoked_whatever_else_the_list_says(etc: Path, made: Path, capsys: Captured, by: str) -> None:
+    etc.mkdir()
+    allow(etc / "allowed_signers", "maria", made / "maria").open("a").write("who is this\n")
+    assert keys("revoke", "maria" if by == "name" else made / "maria.pub") is ExitCode.DONE
+    out, err = capsys.readouterr()
+    assert out.startswith("revoked: maria")
+    assert "line 2 is no signer with a key: mend or remove it" in err
+
+
+def test_the_slots_are_looked_at_and_what_will_not_run_any_more_is_said(
+    etc: Path, made: Path, tmp_path: Path, capsys: Captured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "slots"
+    monkeypatch.setattr("maskwatch.slots.store.SLOTS", folder)
+    slots, data = Slots(folder, NOBODY), tiny_bundle(tmp_path).read_bytes()
+    slots.install(data, signature_of(data, made / "maria"))
+    slots.activate()
+    keys("trust", made / "maria.pub")
+    assert "next start" not in capsys.readouterr().err
+    keys("revoke", "maria@example.org")
+    assert "from the service's next start on: " in (err := capsys.readouterr().err)
+    assert "revokes (SHA256:" in err
 
 
 @pytest.mark.parametrize("by", ["name", "fingerprint", "file"])

@@ -1,4 +1,7 @@
-"""A real daemon takes up what the command line installs: swapped while it runs, tried, confirmed, in its status."""
+"""A real daemon takes up what the command line installs: swapped while it runs, tried, confirmed, in its status.
+
+A run by hand does so too, and counts for nothing.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from drawn import draw_background
+from maskwatch.cli import main
+from maskwatch.images import write_image
+from maskwatch.slots import store
+from maskwatch.slots.states import HEALTHY_FRAMES, TRIES
+from maskwatch.slots.store import Slots
+from nobody import NOBODY
 from real_command import COMMAND, maskwatch, users_environment
 from tiny_models import tiny_bundle
 
@@ -114,3 +124,64 @@ def test_a_daemon_that_is_killed_on_trial_spends_its_tries(slots: Path, tmp_path
             daemon.process.wait()
             daemon.reader.join(LIMIT_S)
             daemon.process.stderr.close()  # type: ignore[union-attr]
+
+
+# By hand
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Enough to confirm a trial."""
+    import numpy as np
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    first = folder / "00.png"
+    write_image(first, draw_background(48, 64, np.random.default_rng(3)))
+    for index in range(1, HEALTHY_FRAMES + 20):
+        os.link(first, folder / f"{index:02}.png")
+    return folder
+
+
+@pytest.fixture
+def on_trial(slots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Slots:
+    """The service's slots, with a bundle on trial."""
+    monkeypatch.setattr(store, "SLOTS", slots)
+    service = Slots(slots, NOBODY)
+    service.install(tiny_bundle(tmp_path).read_bytes(), None)
+    service.activate()
+    return service
+
+
+def run(pictures: Path, *words: str | Path) -> None:
+    more = ("--indicator", "none", "--config", os.devnull, "--trust", str(pictures))
+    assert main(["run", "--source", str(pictures), *more, *map(str, words)]) == 0
+
+
+def test_a_run_by_hand_tries_what_the_service_would_and_counts_for_nothing(
+    on_trial: Slots, pictures: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A demo of a minute confirmed a trial, and three short ones spent it."""
+    caplog.set_level("INFO", "maskwatch")
+    before, written_ns = on_trial.read(), on_trial.state_path.stat().st_mtime_ns
+    for _ in range(TRIES + 1):
+        run(pictures)
+    assert (on_trial.read(), on_trial.state_path.stat().st_mtime_ns) == (before, written_ns)
+    watched = [message for message in caplog.messages if message.startswith("watching")]
+    assert watched == [f"watching {pictures} with tiny 1.2.3 (slot a, on trial)"] * (TRIES + 1)
+
+
+@pytest.mark.parametrize("how", ["service", "--slots"])
+def test_a_run_of_the_service_and_one_that_names_the_slots_count(
+    how: str, on_trial: Slots, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if how == "service":
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+    run(pictures, *(() if how == "service" else ("--slots", on_trial.folder)))
+    state = on_trial.read()
+    assert state.tries_left == TRIES - 1 or state.a.state == "confirmed"
+
+
+def test_the_help_says_so() -> None:
+    words = " ".join(maskwatch("run", "--help").out.split())
+    assert "the model slots' folder (default: the service's, which a run by hand looks at only:" in words

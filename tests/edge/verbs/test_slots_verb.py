@@ -88,11 +88,27 @@ def test_a_confirmed_model_is_left_on_request_alone(call: Command, capsys: Captu
     for action in ("install", "activate", "confirm"):
         call(action, *([bundle(tmp_path, "1.0.0")] if action == "install" else []))
     capsys.readouterr()
-    assert call("rollback") is ExitCode.DONE
+    with pytest.raises(OperatorError, match="slot a is confirmed, not on trial: rollback --confirmed leaves it"):
+        call("rollback")
+    assert call("list") is ExitCode.DONE
     assert lines(capsys)["runs"] == "slot a: tiny 1.0.0"
     assert call("rollback", "--confirmed") is ExitCode.DONE
     found = lines(capsys)
     assert (found["runs"], found["last"]) == ("the built-in bundle", "roll_back, slot a: by hand")
+
+
+def test_a_trial_that_is_over_is_not_confirmed(call: Command, capsys: Captured, tmp_path: Path) -> None:
+    for version in ("1.0.0", "2.0.0"):
+        call("install", bundle(tmp_path, version))
+        capsys.readouterr()
+        call("activate")
+        if version == "1.0.0":
+            call("confirm")
+            assert call("confirm") is ExitCode.DONE, "once more does no harm"
+            assert capsys.readouterr().err == "nothing was to do\n"
+    call("rollback", "--reason", "it calls beards masks")
+    with pytest.raises(OperatorError, match=r"^nothing is on trial: slot b failed: it calls beards masks$"):
+        call("confirm")
 
 
 def test_json_tells_all_of_it(call: Command, capsys: Captured, tmp_path: Path) -> None:
@@ -112,7 +128,7 @@ def test_a_fault_is_said_beside_the_answer(call: Command, capsys: Captured, tmp_
     path = tmp_path / "slots/a/bundle.maskwatch"
     path.write_bytes(b"?")
     capsys.readouterr()
-    assert call("list") is ExitCode.DONE
+    assert call("list") is ExitCode.FINDING
     out, err = capsys.readouterr()
     assert out.splitlines()[0] == "runs      the built-in bundle"
     assert err == f"maskwatch: {path} is damaged: its SHA-256 is not the one that was installed\n"
