@@ -99,7 +99,7 @@ def _parser(verbs: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"maskwatch {_version()}")
     parser.add_argument("-v", "--verbose", action="store_true", help="also say what goes well")
-    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_VerbParser)
     for verb in verbs:
         module = importlib.import_module(VERBS[verb])
         subparser = subparsers.add_parser(
@@ -109,9 +109,25 @@ def _parser(verbs: Sequence[str]) -> argparse.ArgumentParser:
             epilog=f"example:\n{module.EXAMPLE}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        subparser.intermixed = getattr(module, "INTERMIXED", False)
         module.add_arguments(subparser)
         subparser.set_defaults(run=module.run)
     return parser
+
+
+class _VerbParser(argparse.ArgumentParser):
+    """One verb's part of the line. `intermixed`: options may stand between its words, as in most commands."""
+
+    intermixed = False
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        if not self.intermixed or "--" in (args or ()):  # which argparse loses when it mixes
+            return super().parse_known_args(args, namespace)
+        self.intermixed = False  # what is called next calls this again, for options and words each
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self.intermixed = True
 
 
 def _version() -> str:

@@ -78,6 +78,12 @@ def make_key(path: Path) -> None:
     )
 
 
+def make_host_key(path: Path) -> str:
+    """A key's public half, as known_hosts has it."""
+    make_key(path)
+    return path.with_name(f"{path.name}.pub").read_text()
+
+
 @contextmanager
 def running(path_for_logins: str | None = None) -> Iterator[Sshd]:
     """An sshd as whoever runs the tests; `path_for_logins` is the PATH that its logins get."""
@@ -106,8 +112,9 @@ def running(path_for_logins: str | None = None) -> Iterator[Sshd]:
             "PermitTTY yes",
             "GatewayPorts yes",
         ]
-        if path_for_logins is not None:
-            lines.append(f"SetEnv PATH={path_for_logins}")
+        variables = {"PATH": path_for_logins, "PYTHONPATH": os.environ.get("PYTHONPATH")}  # the code that is tested
+        if given := [f"{name}={value}" for name, value in variables.items() if value]:
+            lines.append(f"SetEnv {' '.join(given)}")
         (folder / "sshd_config").write_text("\n".join(lines) + "\n")
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)  # where it locks itself in

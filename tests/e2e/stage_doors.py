@@ -68,7 +68,7 @@ class PlayedDoor:
         if self.habit == "confirms":
             self.slots.confirm("healthy", sha256=choice.sha256)
         elif self.habit == "rolls back":
-            self.slots.abandon(choice.sha256, FAULT)
+            self.slots.roll_back(FAULT, sha256=choice.sha256)
         else:
             return
         self.trials += 1

@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import sshd as sshd_module
 from flash_runs import answered, new_model
 from flashing import command, environment, flash
 from maskwatch.bundle import default_bundle_path
@@ -35,7 +36,7 @@ def test_a_door_gets_a_new_model_and_confirms_it(sshd: Sshd, place: Path, tiny_b
         assert (done.code, done.one()["outcome"], done.one()["reason"]) == (0, "confirmed", "")
         assert done.one()["model"] == "tiny 1.2.3"
         assert done.one()["sent_bytes"] == done.one()["size_bytes"] == tiny_bundle_path.stat().st_size
-        path = door.slots.active_bundle()
+        path = door.slots.choose().path
         assert path is not None
         assert path.read_bytes() == tiny_bundle_path.read_bytes()
         assert list((door.slots.folder / "incoming").iterdir()) == []
@@ -51,7 +52,7 @@ def test_a_door_that_rolls_back_says_why_and_goes_on(sshd: Sshd, place: Path, ti
         done = flash(sshd, "door-1", tiny_bundle_path)
     assert (done.code, done.one()["outcome"], done.one()["reason"]) == (1, "rolled_back", FAULT)
     assert done.one()["model"].startswith("masknet ")
-    assert door.slots.active_bundle() is None
+    assert door.slots.choose().path is None
 
 
 def test_a_trial_that_nobody_confirms_is_rolled_back(sshd: Sshd, place: Path, tiny_bundle_path: Path) -> None:
@@ -127,8 +128,8 @@ def test_an_unreachable_door_is_told_in_sshs_own_words(sshd: Sshd, tiny_bundle_p
     ("lines", "words"),
     [
         ("  HostName no-such-host.invalid\n", "Could not resolve hostname no-such-host.invalid"),
-        ("  UserKnownHostsFile /dev/null\n", "Host key verification failed."),
-        ("  PubkeyAuthentication no\n", "Permission denied (publickey)."),
+        ("  UserKnownHostsFile /dev/null\n", "its host key is not known here: log in once by hand: ssh door-1"),
+        ("  PubkeyAuthentication no\n", "Permission denied (publickey): your key is not accepted there"),
         ("  ProxyCommand false\n", "Connection closed by"),
     ],
 )
@@ -145,6 +146,18 @@ def test_the_users_own_options_reach_ssh(sshd: Sshd, place: Path, tiny_bundle_pa
         refused = flash(sshd, "--ssh-option", "Port=1", "door-1", tiny_bundle_path)
         assert "port 1: Connection refused" in refused.one()["reason"]
         assert flash(sshd, "--ssh-option", f"Port={sshd.port}", "door-1", tiny_bundle_path).code == 0
+
+
+def test_a_host_key_that_has_changed_is_told_apart(sshd: Sshd, tiny_bundle_path: Path, place: Path) -> None:
+    other, known = sshd_module.make_host_key(place / "other"), place / "known"
+    known.write_text(f"[127.0.0.1]:{sshd.port} {other}")
+    sshd.add_host("door-1", "", lines=f"  UserKnownHostsFile {known}\n")
+    done = flash(sshd, "door-1", tiny_bundle_path)
+    assert (done.code, done.one()["outcome"]) == (1, "unreachable")
+    assert done.one()["reason"] == (
+        "its host key has CHANGED: another machine, or an attack; "
+        f"if it was replaced: ssh-keygen -R '[127.0.0.1]:{sshd.port}'"
+    )
 
 
 # Logins without a forced command
@@ -166,10 +179,11 @@ def test_a_plain_login_runs_the_same_program(place: Path, tiny_bundle_path: Path
     ("script", "words"),
     [
         (None, "there is no Maskwatch: maskwatch install plain"),
-        ("echo 'usage: maskwatch' >&2; exit 2", "its Maskwatch is too old to be flashed: maskwatch install plain"),
+        (f"exec {COMMAND} no-such-verb", "its Maskwatch is too old to be flashed: maskwatch install plain"),
         ("echo hello", "no Maskwatch answers there; try: ssh plain maskwatch receive state"),
         ("echo 'maskwatch: the card is broken: buy one' >&2; exit 3", "the card is broken: buy one"),
         ("echo oops >&2; exit 9", "exit code 9: oops"),
+        ("exec yes", "it says more than 64 kB, which no Maskwatch does; try: ssh plain maskwatch receive state"),
     ],
 )
 def test_what_is_no_maskwatch_is_told(place: Path, tiny_bundle_path: Path, script: str | None, words: str) -> None:
@@ -200,7 +214,7 @@ def test_it_can_be_broken_off_and_leaves_no_ssh_behind(
             out, err = process.communicate(timeout=60)
     done = answered(process.returncode, out, err)
     assert (done.code, done.one()["outcome"]) == (130, "interrupted")
-    assert "confirms it or rolls back by itself" in done.one()["reason"]
+    assert done.one()["reason"] == "by a signal; it tries the new model, and confirms it or rolls back by itself"
     assert err.endswith("maskwatch: interrupted\n")
     assert door.slots.read().trying
     assert ssh_processes(sshd) == []

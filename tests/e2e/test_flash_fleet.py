@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from flashing import flash
+from flashing import environment, flash
+from real_command import COMMAND
 from signing_keys import allow, make_key
 from sshd import Sshd, free_port
-from stage_doors import FAULT, PlayedDoor, played
+from stage_doors import FAULT, Habit, PlayedDoor, played
 
 pytestmark = pytest.mark.timeout(600)
 
 FINE = 18
+WAIT_S = 200
 FULL_DISK = (sys.executable, Path(__file__).with_name("full_disk.py"))
 
 
@@ -94,3 +98,27 @@ def test_one_group_alone(sshd: Sshd, place: Path, tiny_bundle_path: Path) -> Non
     with played(sshd, doors):
         done = flash(sshd, "--fleet", fleet, "--group", "second", tiny_bundle_path)
     assert (done.code, list(done.doors), done.one()["group"]) == (0, ["two"], "second")
+
+
+@pytest.mark.parametrize("last", ["confirms", "rolls back"])
+@pytest.mark.parametrize("pipe", ["--json {rest} | head -1", "{rest} 2>&1 | head -1"])
+def test_a_reader_who_leaves_stops_no_roll_out(
+    sshd: Sshd, place: Path, tiny_bundle_path: Path, last: Habit, pipe: str
+) -> None:
+    """It ended after the second door, with exit code 0."""
+    doors = [PlayedDoor(f"door-{number}", place / str(number)) for number in range(4)]
+    doors[-1].habit = last
+    fleet = fleet_file(place, all={"hosts": [door.name for door in doors], "parallel": 1})
+    rest = shlex.join(map(str, ["--fleet", fleet, "--ssh-config", sshd.config, tiny_bundle_path]))
+    line = f'{COMMAND} flash {pipe.format(rest=rest)}; echo "${{PIPESTATUS[0]}}"'
+    with played(sshd, doors):
+        done = subprocess.run(
+            ["bash", "-c", line], env=environment(sshd), capture_output=True, text=True, timeout=WAIT_S, check=False
+        )
+    assert done.stdout.splitlines()[-1] == ("0" if last == "confirms" else "1"), done
+    assert [door.trials for door in doors] == [1] * 4
+    recorded = json.loads((place / "fleet.flashed.json").read_text())["hosts"]
+    assert set(recorded) == {door.name for door in doors}
+    if "--json" in pipe:
+        assert f"{4 - (last != 'confirms')} of 4 doors run tiny 1.2.3" in done.stderr
+        assert "Traceback" not in done.stderr

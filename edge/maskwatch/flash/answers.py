@@ -16,6 +16,9 @@ T = TypeVar("T")
 MAX_TEXT = 400
 """Characters of a text that are kept."""
 
+MAX_HEALTHY_FRAMES = 1000
+"""Twenty times what a door asks for."""
+
 
 @dataclass(frozen=True, slots=True)
 class SlotView:
@@ -28,10 +31,14 @@ class SlotView:
 
 @dataclass(frozen=True, slots=True)
 class Daemon:
-    """What a door's daemon says: `sha256` is the model's in memory, None before there is one."""
+    """What a door's daemon says: `sha256` is the model's in memory, None before there is one.
+
+    `frames` have been judged since its start, None where it does not say.
+    """
 
     sha256: str | None
     camera_fault: str | None
+    frames: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,7 @@ class DoorState:
     """A door: what it is to run (`sha256`, `model`, whether that is on trial), both slots, and its daemon.
 
     `daemon` is None where it did not answer, `fault` says why then, and `runs` whether it runs; None: nobody can tell.
+    `healthy_frames` must be judged well to confirm a trial, 0 where it does not say.
     """
 
     sha256: str
@@ -49,6 +57,7 @@ class DoorState:
     daemon: Daemon | None
     fault: str
     runs: bool | None
+    healthy_frames: int = 0
 
     def slot_with(self, sha256: str) -> SlotView | None:
         """The slot that holds this bundle."""
@@ -76,10 +85,15 @@ def read_state(answer: Mapping[str, object]) -> DoorState:
         _text(active, "state") == "trying",
         tuple(SlotView(_text(view, "sha256"), _text(view, "state"), _text(view, "reason")) for view in views),
         _of(answer, "may_change", bool),
-        None if daemon is None else Daemon(_maybe(daemon, "model_sha256"), _maybe(daemon, "camera_lost_reason")),
+        None if daemon is None else _daemon(daemon),
         _maybe(answer, "daemon_fault") or "",
         None if answer.get("daemon_runs") is None else _of(answer, "daemon_runs", bool),
+        min(_count(slots, "healthy_frames") or 0, MAX_HEALTHY_FRAMES),
     )
+
+
+def _daemon(daemon: Mapping[str, object]) -> Daemon:
+    return Daemon(_maybe(daemon, "model_sha256"), _maybe(daemon, "camera_lost_reason"), _count(daemon, "frames"))
 
 
 def read_bytes(answer: Mapping[str, object], size_bytes: int) -> int:
@@ -105,6 +119,15 @@ def _text(table: Mapping[str, object], key: str) -> str:
 
 def _maybe(table: Mapping[str, object], key: str) -> str | None:
     return None if table.get(key) is None else _text(table, key)
+
+
+def _count(table: Mapping[str, object], key: str) -> int | None:
+    if table.get(key) is None:
+        return None
+    value = _of(table, key, int)
+    if value < 0:
+        raise _nonsense(key)
+    return value
 
 
 def _of(table: Mapping[str, object], key: str, kind: type[T]) -> T:

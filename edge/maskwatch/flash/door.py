@@ -14,32 +14,42 @@ from maskwatch.errors import MaskwatchError, OperatorError, TryAgainError
 from maskwatch.flash.answers import DoorState, read_busy, read_bytes, read_state
 from maskwatch.flash.line import Line, Stopper
 from maskwatch.flash.parcel import Parcel
-from maskwatch.flash.protocol import Request
+from maskwatch.flash.protocol import Report, Request
 from maskwatch.flash.result import Outcome, Progress, Result, Step
-from maskwatch.flash.ssh import INSTALL_S, UPLOAD_S, UnreachableError
+from maskwatch.flash.ssh import ASK_S, INSTALL_S, UPLOAD_S, UnreachableError
+from maskwatch.flash.trial import OWN_BUNDLE, TAKE_UP_S, Trial, runs_another
 from maskwatch.incoming import BUSY
 
 WINDOW_S = 180.0
-"""A daemon confirms after 50 judged frames: five seconds at ten frames a second, a minute at a door at rest."""
+"""A daemon confirms after 50 judged frames, of which even a door at rest judges one each ten seconds or more often."""
+
+DOOR_S = 7200.0
+"""All of a door's flash, beside its trial's window: no door holds up a roll-out for longer, whatever it says."""
 
 PAUSES_S = (0.5, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0, 2.0)
 """Between two looks at a trial; the last one for ever. A look costs a small Pi half a second of one core."""
 
-RECONNECT_PAUSES_S = (0.5, 2.0, 4.0, 8.0, 8.0, 8.0)
-"""Before each new try where a connection broke; with these a part is given up by a sender who is gone."""
+AGAIN_PAUSES_S = (0.5, 2.0, 4.0, 8.0, 8.0, 8.0)
+"""Before each new try where a connection broke, or where the door asks for one; with these a part is given up by a
+sender who is gone."""
+
+PARTS = 64
+"""An upload gets on where a connection brought this fraction of it; with less, tries are spent."""
 
 DAEMON_S = 15.0
-"""So long a daemon may be away before a flash: systemd starts one again after ten."""
+"""So long a daemon may be away: systemd starts one again after ten."""
 
-TAKE_UP_S = 45.0
-"""A daemon looks for a new model each second, and a small Pi loads one in some seconds."""
+ACTIVATIONS = 2
+"""How often a trial is begun: a second time where another operator's flash came between."""
 
-OWN_BUNDLE = "the daemon runs another model all the same: do its settings name one (model.bundle)?"
+GOES_ON = "; it tries the new model, and confirms it or rolls back by itself"
+
+End = tuple[Outcome, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What holds for every door: `force` allows a lower version, `window_s` is how long a trial may take."""
+    """What holds for every door: `force` allows a lower version; `window_s` is how long a trial may judge no frame."""
 
     force: bool = False
     window_s: float = WINDOW_S
@@ -72,17 +82,21 @@ class Door:
         self._clock = clock
         self._wait = stopper.event.wait if wait is None else wait
         self._line: Line
+        self._deadline_s = 0.0
         self._model = ""
         self._sent_bytes = self._resumed_bytes = 0
         self._installed = False
-        self._activated_s: float | None = None
-        self._patience_s: float | None = None
-        self._breaks = self._looks = 0
+        self._activations = 0
+        self._trial: Trial | None = None
+        self._may_go_on = False  # the trial, as far as is known
+        self._waiting: tuple[str, float] = ("", 0.0)  # for what, and until when
+        self._tries = self._looks = 0
         self._fresh: dict[str, object] | None = None  # the state that a change has just answered with
 
     def flash(self) -> Result:
         """Bring the model there, and see it confirmed or rolled back. Raises nothing of ours."""
         began_s = self._clock()
+        self._deadline_s = began_s + DOOR_S + self._terms.window_s
         try:
             with self._connect(self._host) as self._line:
                 self._stopper.watch(self._line)
@@ -90,59 +104,67 @@ class Door:
                     outcome, reason = self._flash()
                 finally:
                     self._stopper.forget(self._line)
-        except UnreachableError as error:
-            outcome, reason = Outcome.UNREACHABLE, str(error)
         except MaskwatchError as error:
-            outcome, reason = Outcome.REFUSED, str(error)
-        if self._stopper.event.is_set() and not outcome.good:
-            outcome, reason = Outcome.INTERRUPTED, "broken off"
-        if outcome in (Outcome.UNREACHABLE, Outcome.INTERRUPTED) and self._activated_s is not None:
-            reason += "; it tries the new model, and confirms it or rolls back by itself"
+            outcome, reason = _end(error)
+        if self._stopper.event.is_set() and not (outcome.good or outcome is Outcome.ROLLED_BACK):
+            outcome, reason = Outcome.INTERRUPTED, "by a signal"
+        if self._may_go_on and not outcome.good:
+            reason += GOES_ON
         seconds = self._clock() - began_s
         return Result(self._host, outcome, reason, self._model, seconds, self._sent_bytes, self._resumed_bytes)
 
-    def _flash(self) -> tuple[Outcome, str]:
+    def _flash(self) -> End:
         self._progress(Step.CONNECTING, 0, 0)
         self._line.open()
         while True:
             try:
                 end = self._round()
-                if end is not None:
-                    return end
-                self._breaks = 0
-            except UnreachableError as error:
-                self._reconnect(error)
+            except TryAgainError as error:
+                end = self._again(error)
+            else:
+                self._tries = 0
+            if end is not None:
+                return end
+            if self._stopper.event.is_set():
+                return Outcome.INTERRUPTED, ""
+            if self._clock() >= self._deadline_s:
+                return Outcome.REFUSED, f"it came to no end within {(DOOR_S + self._terms.window_s) / 60:.0f} minutes"
 
-    def _round(self) -> tuple[Outcome, str] | None:
+    def _round(self) -> End | None:
         """Look at the door, and do the next thing; the end, where that is it."""
         state = self._state()
         if state.sha256 == self._parcel.sha256:
             return self._watch(state) if state.trying else self._settle(state)
-        if self._activated_s is not None:
-            slot = state.slot_with(self._parcel.sha256)
-            if slot is None:
-                return Outcome.ROLLED_BACK, "another bundle has taken its place"
-            if slot.state != "verified":
-                return Outcome.ROLLED_BACK, slot.reason or "the door does not say why"
-            self._activated_s = None  # the connection broke before that was heard there
-        if not self._daemon_is_there(state):
-            return None
-        if not self._installed:
-            self._bring()
-        else:
-            self._activated_s = self._clock()
-            self._fresh = self._line.ask(Request("activate", self._parcel.sha256))
+        self._may_go_on = False
+        slot = state.slot_with(self._parcel.sha256)
+        if self._trial is not None and slot is None:
+            return Outcome.ROLLED_BACK, "another bundle has taken its place"
+        if self._trial is not None and slot is not None and slot.state != "verified":
+            return Outcome.ROLLED_BACK, slot.reason or "the door does not say why"
+        if state.runs is False:
+            why = f"nothing there would try the model: {state.complaint}"
+            return self._wait_for("a daemon", DAEMON_S, (Outcome.REFUSED, why))
+        self._waiting = ("", 0.0)
+        if self._installed or (slot is not None and slot.state == "verified"):
+            return self._activate()
+        self._bring()
         return None
 
+    def _ask(
+        self, request: Request, data: bytes = b"", limit_s: float = ASK_S, report: Report | None = None
+    ) -> dict[str, object]:
+        left_s = max(1.0, self._deadline_s - self._clock())
+        return self._line.ask(request, data, min(limit_s, left_s), report)
+
     def _state(self) -> DoorState:
-        answer, self._fresh = self._fresh or self._line.ask(Request("state")), None
+        answer, self._fresh = self._fresh or self._ask(Request("state")), None
         state = read_state(answer)
         if not state.may_change:
             if self._line.sudo:
                 raise OperatorError("not even root may change models there: is its disk read-only?")
             self._line.sudo = True
             try:
-                state = read_state(self._line.ask(Request("state")))
+                state = read_state(self._ask(Request("state")))
             except UnreachableError:
                 raise
             except (OperatorError, TryAgainError) as error:
@@ -156,18 +178,18 @@ class Door:
     def _bring(self) -> None:
         """Upload what is not there yet, and have it verified."""
         parcel = self._parcel
-        found = self._line.ask(Request("offset", parcel.sha256, parcel.size_bytes))
+        found = self._ask(Request("offset", parcel.sha256, parcel.size_bytes))
         have_bytes = read_bytes(found, parcel.size_bytes)
         if read_busy(found):  # somebody else's, or ours that broke off and that the door has not given up yet
-            raise UnreachableError(BUSY)
+            raise TryAgainError(BUSY)
         if have_bytes < parcel.size_bytes:
-            if have_bytes > self._resumed_bytes:  # it went on since the connection broke
-                self._breaks = 0
+            if (have_bytes - self._resumed_bytes) * PARTS >= parcel.size_bytes:
+                self._tries = 0
             self._resumed_bytes = max(self._resumed_bytes, have_bytes)
             self._upload(have_bytes)
         self._progress(Step.VERIFYING, 0, 0)
         install = Request("install", parcel.sha256, force=self._terms.force)
-        self._fresh = self._line.ask(install, parcel.signature, INSTALL_S)
+        self._fresh = self._ask(install, parcel.signature, INSTALL_S)
         self._installed = True
 
     def _upload(self, have_bytes: int) -> None:
@@ -180,79 +202,81 @@ class Door:
 
         self._progress(Step.UPLOADING, have_bytes, parcel.size_bytes)
         upload = Request("upload", parcel.sha256, parcel.size_bytes, have_bytes)
-        try:
-            answer = self._line.ask(upload, parcel.data[have_bytes:], UPLOAD_S, report)
-        except TryAgainError as error:
-            if isinstance(error, UnreachableError) or self._breaks >= len(RECONNECT_PAUSES_S):
-                raise
-            # it arrived damaged, or another was quicker
-            raise UnreachableError(str(error)) from error
+        answer = self._ask(upload, parcel.data[have_bytes:], UPLOAD_S, report)
         if read_bytes(answer, parcel.size_bytes) != parcel.size_bytes:
             raise UnreachableError("the upload ended early")
 
-    def _daemon_is_there(self, state: DoorState) -> bool:
-        """Whether something would try the model. Raises TryAgainError where it stays away."""
-        if state.runs is False:
-            if self._is_over(DAEMON_S):
-                raise TryAgainError(f"nothing there would try the model: {state.complaint}")
-            return False
-        self._patience_s = None
-        return True
+    def _activate(self) -> End | None:
+        """Begin the trial of what is verified there."""
+        if self._activations >= ACTIVATIONS:
+            return Outcome.REFUSED, "it does not begin the trial, whatever it answers"
+        self._trial = Trial(self._parcel.sha256, self._terms.window_s, self._clock())
+        self._may_go_on = True
+        try:
+            self._fresh = self._ask(Request("activate", self._parcel.sha256))
+        except UnreachableError:
+            raise
+        except (OperatorError, TryAgainError) as error:
+            self._trial, self._may_go_on = None, False
+            if self._installed or isinstance(error, TryAgainError):
+                raise
+            # what another flash had verified there is not fit any more: the next look shows it, and ours is brought
+        self._activations += 1
+        return None
 
-    def _settle(self, state: DoorState) -> tuple[Outcome, str] | None:
+    def _settle(self, state: DoorState) -> End | None:
         """The slots are as they should be; and what runs, too?"""
-        if self._runs_another(state):
-            return (Outcome.REFUSED, OWN_BUNDLE) if self._is_over(TAKE_UP_S) else None
-        done = Outcome.ALREADY if self._activated_s is None else Outcome.CONFIRMED
-        return done, state.complaint if state.runs is False else ""
+        self._may_go_on = False
+        if runs_another(state, self._parcel.sha256):
+            return self._wait_for("the new model", TAKE_UP_S, (Outcome.REFUSED, OWN_BUNDLE))
+        if state.runs is False:
+            why = f"it has the model, and nothing runs it: {state.complaint}"
+            return self._wait_for("a daemon", DAEMON_S, (Outcome.REFUSED, why))
+        return Outcome.ALREADY if self._trial is None else Outcome.CONFIRMED, ""
 
-    def _runs_another(self, state: DoorState) -> bool:
-        """Whether the daemon has another model in memory."""
-        return state.daemon is not None and state.daemon.sha256 not in (None, self._parcel.sha256)
+    def _watch(self, state: DoorState) -> End | None:
+        """One look at a trial; at the end of its window it is rolled back."""
+        if self._trial is None:  # by a flash before this one
+            self._trial = Trial(self._parcel.sha256, self._terms.window_s, self._clock())
+        self._may_go_on = True
+        over = self._trial.look(state, self._clock())
+        wanted = self._trial.wanted
+        self._progress(Step.TRYING, min(self._trial.judged, wanted), wanted)
+        if not over:
+            self._pause()
+            return None
+        self._progress(Step.ROLLING_BACK, 0, 0)
+        answer = self._ask(Request("rollback", self._parcel.sha256))
+        after = read_state(answer)
+        self._model = after.model
+        if after.sha256 != self._parcel.sha256:
+            self._may_go_on = False
+            return Outcome.ROLLED_BACK, over
+        if after.trying:
+            return Outcome.REFUSED, f"{over}; it does not roll back, whatever it answers"
+        self._fresh = answer  # confirmed just now
+        return None
 
-    def _is_over(self, limit_s: float) -> bool:
-        """Whether what we wait for has been waited for that long; where not, wait a little more."""
-        now_s = self._clock()
-        if self._patience_s is None:
-            self._patience_s = now_s + limit_s
-        if now_s >= self._patience_s:
-            return True
+    def _wait_for(self, what: str, limit_s: float, end: End) -> End | None:
+        """The end, once `what` has been waited for that long; before, a pause."""
+        if self._waiting[0] != what:
+            self._waiting = (what, self._clock() + limit_s)
+        if self._clock() >= self._waiting[1]:
+            return end
         self._pause()
-        return False
+        return None
 
     def _pause(self) -> None:
         self._wait(PAUSES_S[min(self._looks, len(PAUSES_S) - 1)])
         self._looks += 1
-        self._check_stop()
 
-    def _watch(self, state: DoorState) -> tuple[Outcome, str] | None:
-        """One look at a trial; at the end of its window it is rolled back."""
-        now_s = self._clock()
-        if self._activated_s is None:  # by a flash before this one
-            self._activated_s = now_s
-        tried_s = now_s - self._activated_s
-        self._progress(Step.TRYING, 0, 0)
-        end = None
-        if tried_s >= self._terms.window_s:
-            end = ": ".join(filter(None, (f"not confirmed within {self._terms.window_s:.0f} s", state.complaint)))
-        elif tried_s >= TAKE_UP_S and self._runs_another(state):
-            end = OWN_BUNDLE
-        if end is None:
-            self._pause()
-            return None
-        self._progress(Step.ROLLING_BACK, 0, 0)
-        after = read_state(self._line.ask(Request("rollback", self._parcel.sha256)))
-        self._model = after.model
-        if after.sha256 == self._parcel.sha256:  # confirmed just now
-            return Outcome.CONFIRMED, ""
-        return Outcome.ROLLED_BACK, end
-
-    def _reconnect(self, why: UnreachableError) -> None:
-        """Connect again after a pause. Raises the last fault where that was tried often enough."""
-        while self._breaks < len(RECONNECT_PAUSES_S):
-            self._wait(RECONNECT_PAUSES_S[self._breaks])
-            self._breaks += 1
-            self._check_stop()
+    def _again(self, why: TryAgainError) -> End | None:
+        """After a pause, and over a new connection where the old one broke; the end, once that was tried often."""
+        while self._tries < len(AGAIN_PAUSES_S) and not self._stopper.event.is_set():
+            self._wait(AGAIN_PAUSES_S[self._tries])
+            self._tries += 1
+            if not isinstance(why, UnreachableError):
+                return None
             self._progress(Step.CONNECTING, 0, 0)
             try:
                 self._line.close()
@@ -260,9 +284,9 @@ class Door:
             except UnreachableError as error:
                 why = error
             else:
-                return
-        raise why
+                return None
+        return _end(why)
 
-    def _check_stop(self) -> None:
-        if self._stopper.event.is_set():
-            raise UnreachableError("broken off")
+
+def _end(error: MaskwatchError) -> End:
+    return Outcome.UNREACHABLE if isinstance(error, UnreachableError) else Outcome.REFUSED, str(error)

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 SUFFIX = ".flashed.json"
 MAX_BYTES = 16 * 1024 * 1024
+ANEW = "leave out --resume, then all doors are looked at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +74,33 @@ class Record:
                 self._broken = True
 
 
-def open_record(path: Path, parcel: Parcel, *, resume: bool) -> Record:
-    """The record of a roll-out: of the one that is to be resumed, or an empty one.
+def open_record(path: Path, parcel: Parcel, hosts: Collection[str], *, resume: bool) -> Record:
+    """The record of a roll-out to `hosts`: of the one that is to be resumed, or one that knows nothing of them.
 
-    Raises OperatorError where what is there cannot be resumed.
+    What it says of other doors and this bundle is kept. Raises OperatorError where what is there cannot be resumed.
     """
-    if not resume or not path.exists():
-        return Record(path, parcel, {})
-    anew = "leave out --resume, then all doors are looked at"
+    try:
+        contents = _read(path)
+        if contents is not None and contents.sha256 != parcel.sha256:
+            raise OperatorError(f"{path}: is of another bundle, {contents.model}; {ANEW}")
+    except OperatorError:
+        if resume:
+            raise
+        contents = None
+    entries = {} if contents is None else contents.hosts
+    return Record(path, parcel, {host: entry for host, entry in entries.items() if resume or host not in hosts})
+
+
+def _read(path: Path) -> Contents | None:
     try:
         with path.open("rb") as file:
-            contents = read(Contents, loads(file.read(MAX_BYTES)))
+            return read(Contents, loads(file.read(MAX_BYTES)))
+    except FileNotFoundError:
+        return None
     except OSError as error:
-        raise OperatorError(f"{path}: cannot be read: {error.strerror}; {anew}") from error
+        raise OperatorError(f"{path}: cannot be read: {error.strerror}; {ANEW}") from error
     except SchemaError as error:
-        raise OperatorError(f"{path}: damaged: {error}; {anew}") from error
-    if contents.sha256 != parcel.sha256:
-        raise OperatorError(f"{path}: is of another bundle, {contents.model}; {anew}")
-    return Record(path, parcel, contents.hosts)
+        raise OperatorError(f"{path}: damaged: {error}; {ANEW}") from error
 
 
 def record_path(fleet: Path | None, hosts: Sequence[str], parcel: Parcel, environment: Mapping[str, str]) -> Path:

@@ -51,4 +51,4 @@ class Step(StrEnum):
 
 
 Progress = Callable[[Step, int, int], None]
-"""Told of each step, and how much of how much of it is done: bytes, healthy frames; 0 of 0 where nobody can tell."""
+"""Told of each step, and how much of how much of it is done: bytes, judged frames; 0 of 0 where nobody can tell."""

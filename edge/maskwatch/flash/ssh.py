@@ -11,18 +11,35 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
 
 from maskwatch.errors import MaskwatchError, OperatorError, TryAgainError
+from maskwatch.flash.process import EndlessError, LateError, Said, listen
 from maskwatch.flash.protocol import COMMAND, MAX_ANSWER_BYTES, Report, Request, find_answer
+from maskwatch.flash.ssh_words import MAX_WORDS, words_of_ssh
 
 SSH_FAILED = 255
 """What ssh says of itself; all else is the other side's word."""
 
 USAGE, NOT_FOUND = 2, 127
 """What an older Maskwatch says, and what a shell says without any."""
+
+OWN = (
+    "BatchMode=yes",
+    # A door gets nothing of the operator's machine, whatever he grants it when he logs in by hand.
+    "ForwardAgent=no",
+    "ForwardX11=no",
+    "ClearAllForwardings=yes",
+    "PermitLocalCommand=no",
+    # Nor may his settings have another command run, or a terminal spoil what is said.
+    "RemoteCommand=none",
+    "RequestTTY=no",
+)
+"""What must hold. All that is here OpenSSH has known since 7.6, of 2017."""
+
+OWN_NEWER = ("StdinNull=no", "SessionType=default", "ForkAfterAuthentication=no")
+"""The same for what is asked, of OpenSSH 8.7: older ones know no such option, and so no settings that have it."""
 
 DEFAULTS = ("ConnectTimeout=20", "ServerAliveInterval=5", "ServerAliveCountMax=4", "LogLevel=ERROR")
 """A line that is dead is given up after 20 s; greetings are not shown. The user's own options go first."""
@@ -33,9 +50,6 @@ PERSIST_S = 60
 CONNECT_S, ASK_S, UPLOAD_S, INSTALL_S, CLOSE_S = 60.0, 60.0, 3600.0, 300.0, 10.0
 """How long each may take; a small Pi runs golden vectors for some seconds."""
 
-CHUNK_BYTES = 16 * 1024
-MAX_WORDS = 240
-
 
 class UnreachableError(TryAgainError):
     """ssh did not get through, or the connection broke; the message is what ssh said."""
@@ -43,10 +57,14 @@ class UnreachableError(TryAgainError):
 
 @dataclass(frozen=True, slots=True)
 class Ssh:
-    """How ssh is called for every door: `config` is a file instead of ~/.ssh/config, `options` are Key=value."""
+    """How ssh is called for every door: `config` is a file instead of ~/.ssh/config, `options` are Key=value.
+
+    `newer`: OpenSSH 8.7 or newer.
+    """
 
     config: Path | None = None
     options: tuple[str, ...] = ()
+    newer: bool = False
 
     def words(self, control: str, *more: str) -> list[str]:
         """The command up to the host. The first value that ssh meets of an option counts."""
@@ -54,9 +72,24 @@ class Ssh:
         if program is None:
             raise OperatorError("there is no ssh here: sudo apt-get install openssh-client")
         config = [] if self.config is None else ["-F", str(self.config)]
-        own = ("BatchMode=yes", f"ControlPath={control}")
-        settings = (*own, *more, *self.options, *DEFAULTS)
+        settings = (*OWN, f"ControlPath={control}", *more, *self.options, *DEFAULTS)
         return [program, *config, *(word for setting in settings for word in ("-o", setting))]
+
+    def checked(self) -> Ssh:
+        """The same, once ssh has taken all options and its configuration; connects nowhere. Raises OperatorError."""
+        command = [*self.words("none"), "-G", "localhost"]
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=CONNECT_S, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise OperatorError("ssh does not come to an end with its configuration; try: ssh -G localhost") from error
+        except OSError as error:
+            raise OperatorError(f"{command[0]} cannot be run: {error.strerror}") from error
+        if done.returncode:
+            said = done.stderr.decode("utf-8", "replace").splitlines() or ["it gives no reason"]
+            raise OperatorError(f"ssh refuses an option or its configuration: {said[0][:MAX_WORDS]}")
+        return replace(self, newer=b"stdinnull " in done.stdout)
 
 
 class Connection:
@@ -84,13 +117,15 @@ class Connection:
             OperatorError, TryAgainError: the door's own fault, in its words.
         """
         sudo = ("sudo", "-n") if self.sudo else ()
-        command = [*self._ssh.words(self._control, "ControlMaster=no"), self.host, *sudo, *COMMAND, *request.words()]
-        code, output, complaints = self._run(command, data, limit_s, report)
-        if code:
-            raise self._fault(code, complaints)
-        answer = find_answer(output)
+        newer = OWN_NEWER if self._ssh.newer else ()
+        ssh = self._ssh.words(self._control, "ControlMaster=no", *newer)
+        command = [*ssh, self.host, *sudo, *COMMAND, *request.words()]
+        said = self._run(command, data, limit_s, report)
+        if said.code:
+            raise self._fault(said)
+        answer = find_answer(said.output)
         if answer is None:
-            raise OperatorError(f"no Maskwatch answers there; try: ssh {self.host} {' '.join(COMMAND)} state")
+            raise OperatorError(f"no Maskwatch answers there; try: {self._by_hand()}")
         return answer
 
     def stop(self) -> None:
@@ -106,53 +141,39 @@ class Connection:
         self._masters += 1
         self._control = f"{self._folder}/{self._masters}"
         master = self._ssh.words(self._control, "ControlMaster=yes", f"ControlPersist={PERSIST_S}")
-        code, _, complaints = self._run([*master, "-fN", self.host], b"", CONNECT_S, None)
-        if code:
-            raise UnreachableError(words_of_ssh(complaints, code))
+        said = self._run([*master, "-fN", self.host], b"", CONNECT_S, None)
+        if said.code:
+            raise UnreachableError(self._words(said))
 
     def close(self) -> None:
         """End the master."""
         command = [*self._ssh.words(self._control), "-O", "exit", self.host]
-        with suppress(subprocess.TimeoutExpired):
+        with suppress(subprocess.TimeoutExpired, OSError):
             subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=CLOSE_S, check=False)
 
-    def _run(self, command: list[str], data: bytes, limit_s: float, report: Report | None) -> tuple[int, bytes, str]:
-        # Files, not pipes: a master keeps its stderr open for as long as it lives.
-        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as complaints:
-            with self._started(command, output, complaints) as process:
-                late = threading.Event()
-
-                def end() -> None:
-                    late.set()
-                    process.kill()
-
-                timer = threading.Timer(limit_s, end)
-                timer.start()
-                try:
-                    assert process.stdin is not None
-                    with suppress(BrokenPipeError), process.stdin as stream:  # its exit code says why
-                        _feed(stream, data, report)
-                    code = process.wait()
-                finally:
-                    timer.cancel()
-            if late.is_set():
-                raise UnreachableError(f"no answer in {limit_s:.0f} s")
-            output.seek(0)
-            complaints.seek(0)
-            said = complaints.read(MAX_ANSWER_BYTES).decode("utf-8", "replace")
-            return code, output.read(MAX_ANSWER_BYTES), said
+    def _run(self, command: list[str], data: bytes, limit_s: float, report: Report | None) -> Said:
+        try:
+            with self._started(command) as process:
+                return listen(process, data, limit_s, MAX_ANSWER_BYTES, report)
+        except MaskwatchError:
+            raise
+        except LateError as error:
+            raise UnreachableError(f"no answer in {limit_s:g} s") from error
+        except EndlessError as error:
+            raise OperatorError(
+                f"it says more than {MAX_ANSWER_BYTES // 1024} kB, which no Maskwatch does; try: {self._by_hand()}"
+            ) from error
+        except OSError as error:  # no more files or processes, or no memory for them
+            raise UnreachableError(f"ssh cannot be run here: {error.strerror}; fewer at once: --parallel") from error
 
     @contextmanager
-    def _started(
-        self, command: list[str], output: IO[bytes], complaints: IO[bytes]
-    ) -> Iterator[subprocess.Popen[bytes]]:
+    def _started(self, command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
         """The process, which `stop` may kill. A session of its own: Ctrl-C is ours to pass on."""
+        pipe = subprocess.PIPE
         with self._lock:
             if self._stopped:
                 raise UnreachableError("broken off")
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=output, stderr=complaints, start_new_session=True
-            )
+            process = subprocess.Popen(command, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
             self._running = process
         try:
             yield process
@@ -161,57 +182,55 @@ class Connection:
                 self._running = None
             process.kill()
             process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
 
-    def _fault(self, code: int, complaints: str) -> MaskwatchError:
+    def _fault(self, said: Said) -> MaskwatchError:
+        """What a door's exit code and its words mean."""
+        code = said.code
         if code == SSH_FAILED or code < 0:
-            return UnreachableError(words_of_ssh(complaints, code))
+            return UnreachableError(self._words(said))
         if code == NOT_FOUND:
             return OperatorError(f"there is no Maskwatch: maskwatch install {self.host}")
-        own = [line for line in complaints.splitlines() if line.startswith("maskwatch: ")]
+        if code == USAGE:  # whatever it says: what knows `receive` knows all that is asked of it
+            return OperatorError(f"its Maskwatch is too old to be flashed: maskwatch install {self.host}")
+        lines = said.complaints.decode("utf-8", "replace").splitlines()
+        own = [line for line in lines if line.startswith("maskwatch: ")]
         if not own:
-            if code == USAGE:
-                return OperatorError(f"its Maskwatch is too old to be flashed: maskwatch install {self.host}")
-            return OperatorError(f"exit code {code}: {words_of_ssh(complaints, code)}")
-        words = own[-1].removeprefix("maskwatch: ")
+            return OperatorError(f"exit code {code}: {self._words(said)}")
+        words = own[-1].removeprefix("maskwatch: ")[:MAX_WORDS]  # what comes before are warnings
         return TryAgainError(words) if code == TryAgainError.exit_code else OperatorError(words)
+
+    def _words(self, said: Said) -> str:
+        return words_of_ssh(said.complaints.decode("utf-8", "replace"), said.code, self.host)
+
+    def _by_hand(self) -> str:
+        return f"ssh {self.host} {' '.join(COMMAND)} state"
 
 
 @contextmanager
 def connected(host: str, ssh: Ssh) -> Iterator[Connection]:
     """A connection that is not open yet, and that is closed at the end, whatever comes.
 
-    Raises OperatorError for what is no host.
+    Raises OperatorError for what is no host, UnreachableError where there is no room for its socket.
     """
     check_host(host)
     # Short, and not in $TMPDIR, which macOS makes long: a socket's path has 100 letters at most. A folder of its own:
     # ssh's %C is the same for two names of one machine.
-    with tempfile.TemporaryDirectory(prefix="mw-", dir="/tmp") as folder:
-        connection = Connection(host, ssh, folder)
-        try:
-            yield connection
-        finally:
-            connection.close()
+    try:
+        folder = tempfile.mkdtemp(prefix="mw-", dir="/tmp")
+    except OSError as error:
+        raise UnreachableError(f"{error.filename} cannot be made: {error.strerror}") from error
+    connection = Connection(host, ssh, folder)
+    try:
+        yield connection
+    finally:
+        connection.close()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def check_host(host: str) -> None:
     """Raise OperatorError for what ssh would not take for a host."""
-    if not host or host.startswith("-") or not host.isprintable() or " " in host:
+    if host.startswith("-") or not host.isprintable() or " " in host or host.rpartition("@")[2][:1] in ("", "-"):
         raise OperatorError(f"{host!r} is no host: give USER@HOST, or a Host of ~/.ssh/config")
-
-
-def words_of_ssh(complaints: str, code: int) -> str:
-    """Why ssh failed, in the one line of its own that says most."""
-    lines = [line.strip() for line in complaints.splitlines() if line.strip(" @\t")]
-    if not lines:
-        return f"ssh was ended by signal {-code}" if code < 0 else "ssh gives no reason"
-    # What ssh says of a name or a port comes first; what follows is that the other end of a pipe has gone.
-    telling = [line for line in lines if line.startswith("ssh: ")]
-    return (telling or lines[-1:])[0][:MAX_WORDS]
-
-
-def _feed(stream: IO[bytes], data: bytes, report: Report | None) -> None:
-    for start in range(0, len(data), CHUNK_BYTES):
-        stream.write(data[start : start + CHUNK_BYTES])
-        stream.flush()
-        if report is not None:
-            report(min(start + CHUNK_BYTES, len(data)), len(data))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
+from maskwatch.flash.audience import Audience
 from maskwatch.flash.result import Outcome, Result, Step
 
 REDRAW_S = 0.1
 BAR = 20
 MAX_LIVE = 20
 """Lines that are drawn again and again; on a lower terminal, as many as it has."""
+
+MAX_MODEL, MAX_REASON = 40, 240
+"""Characters that are shown of what a door says; the JSON has more of it."""
 
 WORDS = {
     Outcome.CONFIRMED: "confirmed",
@@ -34,14 +39,15 @@ class Board:
 
     def __init__(
         self,
-        stream: TextIO,
+        stream: TextIO | None,
         doors: int,
         clean: Callable[[str], str],
         clock: Callable[[], float] = time.monotonic,
-        size: Callable[[], tuple[int, int]] = shutil.get_terminal_size,
+        size: Callable[[TextIO], tuple[int, int]] | None = None,
     ) -> None:
-        self._stream, self._doors, self._clean, self._clock, self._size = stream, doors, clean, clock, size
-        self._redraws = stream.isatty()
+        self._audience = Audience(stream)
+        self._doors, self._clean, self._clock, self._size = doors, clean, clock, size or size_of
+        self._redraws = stream is not None and stream.isatty()
         self._lock = threading.Lock()
         self._live: dict[str, tuple[Step, int, int]] = {}
         self._drawn = 0
@@ -53,9 +59,10 @@ class Board:
         with self._lock:
             before = self._live.get(host)
             self._live[host] = (step, done, total)
+            is_new = before is None or before[0] is not step
             if self._redraws:
-                self._redraw(force=False)
-            elif before is None or before[0] is not step:
+                self._redraw(force=is_new)
+            elif is_new:
                 self._write(f"{self._line(f'{host}: {_step_words(step, total)}')}\n")
 
     def ended(self, result: Result) -> None:
@@ -88,7 +95,9 @@ class Board:
         if not force and self._drawn_s is not None and now_s - self._drawn_s < REDRAW_S:
             return
         self._drawn_s = now_s
-        columns, rows = self._size()
+        if self._audience.stream is None:
+            return
+        columns, rows = self._size(self._audience.stream)
         shown = list(self._live.items())[: max(1, min(MAX_LIVE, rows - 2))]
         width = max((len(host) for host, _ in shown), default=0)
         lines = [f"  {host:<{width}}  {_live_words(*state)}" for host, state in shown]
@@ -107,15 +116,23 @@ class Board:
         return self._clean(text.rstrip())
 
     def _write(self, text: str) -> None:
-        self._stream.write(text)
-        self._stream.flush()
+        self._audience.tell(text)
+
+
+def size_of(stream: TextIO) -> tuple[int, int]:
+    """Columns and rows of this terminal; stdout's may be another one, or none."""
+    try:
+        columns, rows = os.get_terminal_size(stream.fileno())
+    except OSError:
+        columns = rows = 0
+    return (columns, rows) if columns and rows else shutil.get_terminal_size()
 
 
 def result_words(result: Result) -> str:
     """One door's end, in a line."""
     resumed = f", resumed at {result.resumed_bytes / 1000:.0f} kB" if result.resumed_bytes else ""
-    model = f", runs {result.model}" if result.model else ""
-    reason = f": {result.reason}" if result.reason else ""
+    model = f", runs {_cut(result.model, MAX_MODEL)}" if result.model else ""
+    reason = f": {_cut(result.reason, MAX_REASON)}" if result.reason else ""
     return f"{WORDS[result.outcome]}{reason}{model}{resumed}, {result.seconds:.1f} s"
 
 
@@ -123,12 +140,22 @@ def table_rows(results: Sequence[Result]) -> Iterator[str]:
     """The table's lines; its columns are as wide as what stands in them."""
     head = ("door", "result", "runs", "time", "why")
     cells = [
-        (result.host, WORDS[result.outcome], result.model or "-", f"{result.seconds:.1f} s", result.reason)
+        (
+            result.host,
+            WORDS[result.outcome],
+            _cut(result.model, MAX_MODEL) or "-",
+            f"{result.seconds:.1f} s",
+            _cut(result.reason, MAX_REASON),
+        )
         for result in results
     ]
     widths = [max(len(row[column]) for row in (head, *cells)) for column in range(len(head) - 1)]
     for row in (head, *cells):
         yield "  ".join([*(f"{cell:<{width}}" for cell, width in zip(row[:-1], widths, strict=True)), row[-1]])
+
+
+def _cut(text: str, letters: int) -> str:
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"
 
 
 def _step_words(step: Step, total: int) -> str:

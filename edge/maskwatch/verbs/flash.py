@@ -10,7 +10,6 @@ import math
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,6 +34,9 @@ EXAMPLE = """\
   maskwatch flash --fleet fleet.toml --group lobby masknet-1.0.0.maskwatch
   maskwatch flash --fleet fleet.toml --resume masknet-1.0.0.maskwatch"""
 
+INTERMIXED = True
+"""Options may stand between the doors and the bundle."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this verb's arguments."""
@@ -49,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object a door on stdout")
     parser.add_argument("--force", action="store_true", help="also where it is an older version than a door's")
     parser.add_argument(
-        "--window", type=_seconds, metavar="SECONDS", help="how long a trial may take (default: 180), then it is over"
+        "--window", type=_seconds, metavar="SECONDS", help="a trial is over after so long without a judged frame (180)"
     )
     parser.add_argument(
         "--ssh-option", action="append", default=[], metavar="KEY=VALUE", help="as ssh -o; may be given again"
@@ -70,7 +72,7 @@ def run(args: argparse.Namespace) -> ExitCode:
     parcel = read_parcel(args.bundle)
     with alone(args.fleet):
         path = record_path(args.fleet, [target.host for target in plan.targets], parcel, os.environ)
-        record = open_record(path, parcel, resume=args.resume)
+        record = open_record(path, parcel, [target.host for target in plan.targets], resume=args.resume)
         stopper = Stopper()
         with _stopped_by_signals(stopper):
             results = _roll_out(args, plan, parcel, record, stopper)
@@ -118,14 +120,14 @@ def _plan(args: argparse.Namespace) -> _Plan:
     if args.parallel is not None:
         parallel = check_parallel(args.parallel, "--parallel")
     ssh = Ssh(args.ssh_config, (*args.ssh_option, *options))
-    ssh.words("none")  # is there an ssh at all?
-    return _Plan(targets, Limits(parallel, groups), ssh)
+    return _Plan(targets, Limits(parallel, groups), ssh.checked())
 
 
 def _roll_out(
     args: argparse.Namespace, plan: _Plan, parcel: Parcel, record: Record, stopper: Stopper
 ) -> Sequence[Result]:
     """Each door's result, in the order of the plan."""
+    from maskwatch.flash.audience import Audience
     from maskwatch.flash.door import WINDOW_S, Door, Terms
     from maskwatch.flash.result import Outcome, Result
     from maskwatch.flash.rollout import Rollout
@@ -135,7 +137,7 @@ def _roll_out(
     terms = Terms(args.force, WINDOW_S if args.window is None else args.window)
     groups = {target.host: target.group for target in plan.targets}
     board = Board(sys.stderr, len(plan.targets), one_line)
-    printing = threading.Lock()
+    readers = Audience(sys.stdout)
 
     def flash(target: Target) -> Result:
         host = target.host
@@ -151,8 +153,7 @@ def _roll_out(
 
     def tell(result: Result) -> None:
         if args.json:
-            with printing:
-                print(_json(result, groups[result.host], parcel), flush=True)
+            readers.tell(f"{_json(result, groups[result.host], parcel)}\n")
 
     rollout = Rollout(plan.targets, flash, plan.limits, ended, stopper)
     results = rollout.run()
@@ -183,7 +184,10 @@ def _stopped_by_signals(stopper: Stopper) -> Iterator[None]:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not more than 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0, such as 180")
     return value

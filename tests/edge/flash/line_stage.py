@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from maskwatch.errors import MaskwatchError, TryAgainError
+from maskwatch.errors import MaskwatchError
 from maskwatch.flash.door import Door, Terms
 from maskwatch.flash.line import Stopper
 from maskwatch.flash.parcel import Parcel
@@ -22,12 +22,15 @@ from maskwatch.incoming import Incoming
 from maskwatch.receive import Receiver
 from maskwatch.slots.store import Slots
 from maskwatch.status import Status
+from maskwatch.status_client import NotRunningError
 from maskwatch.trust import trust_of
 from plain_status import PLAIN
 
 Break = Literal["before", "middle", "after", "short"]
 """Where a connection breaks: before the door hears of it, in mid-upload, or before its answer arrives; `short` is an
 upload that ends early without anybody noticing."""
+
+MAX_QUESTIONS = 20_000
 
 
 @dataclass
@@ -41,12 +44,19 @@ class StagedDoor:
     hear: Callable[[StagedDoor, Request], object] = lambda door, request: None
     runs: bool = True
     change: Callable[[Request, dict[str, Any]], dict[str, Any]] = lambda request, answer: answer
+    lie: Callable[[Request], dict[str, Any]] | None = None  # what it answers, and does nothing
     now_s: float = 0.0
     sudo: bool = False
     model_sha256: str | None = None
+    frames: int = 0
+    began_s: float = 0.0
+    began_at: int = 0
+    takes_bytes: int | None = None
     asked: list[Request] = field(default_factory=list)
+    limits_s: list[float] = field(default_factory=list)
     given: list[bytes] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
+    told: list[tuple[Step, int, int]] = field(default_factory=list)
     connections: int = 0
     is_open: bool = False
 
@@ -60,8 +70,8 @@ class StagedDoor:
 
     def status(self) -> Status:
         if not self.runs:
-            raise TryAgainError("not running: nobody answers; start it")
-        return dataclasses.replace(PLAIN, model_sha256=self.model_sha256)
+            raise NotRunningError("not running: nobody answers; start it")
+        return dataclasses.replace(PLAIN, model_sha256=self.model_sha256, frames=self.frames)
 
     def confirm(self) -> None:
         choice = self.slots.choose()
@@ -72,7 +82,7 @@ class StagedDoor:
     def abandon(self) -> None:
         choice = self.slots.choose()
         if choice.trying and choice.sha256 is not None:
-            self.slots.abandon(choice.sha256, "it saw faces everywhere")
+            self.slots.roll_back("it saw faces everywhere", sha256=choice.sha256)
 
     # The line
 
@@ -95,10 +105,14 @@ class StagedDoor:
         assert self.is_open
         where = self.breaks.get(len(self.asked))
         self.asked.append(request)
+        self.limits_s.append(limit_s)
+        assert len(self.asked) < MAX_QUESTIONS, f"it asks for ever: {self.questions()[-6:]}"
         if where == "before":
             raise UnreachableError("Connection closed by door")
         self.hear(self, request)
-        cut = data[: len(data) // 2] if where in ("middle", "short") else data
+        cut = data
+        if where in ("middle", "short"):
+            cut = data[: len(data) // 2 if self.takes_bytes is None else self.takes_bytes]
         self.given.append(cut)
         try:
             answer = self._answered(request, cut)
@@ -111,6 +125,8 @@ class StagedDoor:
         return answer
 
     def _answered(self, request: Request, data: bytes) -> dict[str, Any]:
+        if self.lie is not None:
+            return self.lie(request)
         with tempfile.TemporaryFile() as stream:
             stream.write(data)
             stream.seek(0)
@@ -135,6 +151,7 @@ class StagedDoor:
     def flash(self, parcel: Parcel, terms: Terms = Terms()) -> Result:  # noqa: B008 frozen
         def progress(step: Step, done: int, total: int) -> None:
             assert 0 <= done <= max(total, 0)
+            self.told.append((step, done, total))
             if not self.steps or self.steps[-1] is not step:
                 self.steps.append(step)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from maskwatch.errors import OperatorError
-from maskwatch.flash.answers import MAX_TEXT, Daemon, SlotView, read_busy, read_bytes, read_state
+from maskwatch.flash.answers import MAX_HEALTHY_FRAMES, MAX_TEXT, Daemon, SlotView, read_busy, read_bytes, read_state
 
 STATE: dict[str, Any] = {
     "active": {"slot": "a", "sha256": "1" * 64, "model": "tiny 1.2.3", "state": "trying"},
@@ -61,6 +61,24 @@ def test_a_daemons_complaint(more: dict[str, object], words: str) -> None:
 
 def test_a_text_without_an_end_is_cut() -> None:
     assert len(read_state(STATE | {"daemon_fault": "x" * 10_000}).fault) == MAX_TEXT
+
+
+def test_frames_are_told_or_not() -> None:
+    daemon = STATE["daemon"] | {"frames": 70}
+    state = read_state(STATE | {"daemon": daemon, "slots": STATE["slots"] | {"healthy_frames": 50}})
+    assert (state.daemon, state.healthy_frames) == (Daemon("1" * 64, None, 70), 50)
+    assert read_state(STATE).healthy_frames == 0
+    assert (
+        read_state(STATE | {"slots": STATE["slots"] | {"healthy_frames": 10**9}}).healthy_frames == MAX_HEALTHY_FRAMES
+    )
+
+
+@pytest.mark.parametrize("value", [-1, 5.0, True, "5"])
+def test_frames_that_cannot_be_are_refused(value: object) -> None:
+    with pytest.raises(OperatorError, match=r"\(frames\)"):
+        read_state(STATE | {"daemon": STATE["daemon"] | {"frames": value}})
+    with pytest.raises(OperatorError, match=r"\(healthy_frames\)"):
+        read_state(STATE | {"slots": STATE["slots"] | {"healthy_frames": value}})
 
 
 @pytest.mark.parametrize("value", [-1, 11, 5.0, True, "5", None])

@@ -132,6 +132,11 @@ def test_an_answer_is_found_behind_a_logins_greeting(answer: dict[str, object]) 
     assert find_answer(f"Welcome\n{MARK}\n{MARK} not json\n{line}\n".encode()) == answer
 
 
+def test_what_json_has_no_word_for_is_no_answer() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        answer_line({"fps": float("nan")})
+
+
 @given(st.binary(max_size=200))
 def test_what_is_no_answer_is_none(output: bytes) -> None:
     assert find_answer(output) is None

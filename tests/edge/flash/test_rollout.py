@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from maskwatch.flash.fleet import Target
 from maskwatch.flash.line import Stopper
 from maskwatch.flash.result import Outcome, Result
-from maskwatch.flash.rollout import Limits, Rollout
+from maskwatch.flash.rollout import LOOK_S, Limits, Rollout
 
 LIMIT_S = 20.0
 
@@ -90,6 +91,13 @@ def test_a_full_group_does_not_hold_up_the_others() -> None:
         {"slow": 1},
     )
     assert doors.order[:2] in (["s0", "q0"], ["q0", "s0"])
+
+
+def test_who_waits_for_a_turn_gets_it_at_once() -> None:
+    targets = targets_of(40, "slow")
+    began_s = time.monotonic()
+    roll_out(Doors(), targets, parallel=4, groups={"slow": 1})
+    assert time.monotonic() - began_s < len(targets) * LOOK_S / 4
 
 
 def test_canaries_of_all_groups_go_before_all_others() -> None:

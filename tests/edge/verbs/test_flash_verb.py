@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,10 @@ FLEET = '[groups.lobby]\nhosts = ["door-1"]\n'
 
 @pytest.fixture(autouse=True)
 def _no_ssh_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An ssh that says if it was."""
+    """An ssh that says if it was, and whose own look at its options finds no fault."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    (folder / "ssh").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\nexit 255\n")
+    (folder / "ssh").write_text(f'#!/bin/sh\ncase "$*" in *" -G "*) exit 0;; esac\ntouch {tmp_path}/ran\nexit 255\n')
     (folder / "ssh").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -51,7 +52,7 @@ def test_doors_beside_a_fleet_are_refused(tiny_bundle_path: Path, fleet: Path, c
     assert "door-1: the doors are those of the fleet" in words
 
 
-@pytest.mark.parametrize("host", ["a b", "x\ny", ""])
+@pytest.mark.parametrize("host", ["a b", "x\ny", "", "pi@", "pi@-oProxyCommand=x"])
 def test_what_is_no_host_is_refused(tiny_bundle_path: Path, capsys: Captured, host: str) -> None:
     assert "is no host" in refused(capsys, host, tiny_bundle_path)
 
@@ -68,9 +69,26 @@ def test_what_is_no_option_of_ssh_is_refused(tiny_bundle_path: Path, capsys: Cap
 def test_bad_numbers_are_refused(tiny_bundle_path: Path, capsys: Captured) -> None:
     words = refused(capsys, "--parallel", "0", "door-1", tiny_bundle_path)
     assert "--parallel = 0 must be a whole number from 1 to 64" in words
+
+
+@pytest.mark.parametrize("seconds", ["-1", "0", "x", "nan", "inf", ""])
+def test_a_window_that_is_none_is_told_in_words(tiny_bundle_path: Path, capsys: Captured, seconds: str) -> None:
+    """It was "invalid _seconds value", the name of a function."""
     with pytest.raises(SystemExit) as left:
-        main(["flash", "--window", "-1", "door-1", str(tiny_bundle_path)])
+        main(["flash", f"--window={seconds}", "door-1", str(tiny_bundle_path)])
     assert left.value.code == 2
+    assert f"--window: {seconds!r} is no number of seconds above 0, such as 180" in capsys.readouterr().err
+
+
+def test_options_may_stand_anywhere(tiny_bundle_path: Path, capsys: Captured) -> None:
+    """Between the doors and the bundle they were "unrecognized arguments"."""
+    assert main(["flash", "--json", "door-1", "--force", "door-2", "--window", "9", str(tiny_bundle_path)]) == 1
+    assert {json.loads(line)["host"] for line in capsys.readouterr().out.splitlines()} == {"door-1", "door-2"}
+
+
+def test_an_ssh_that_is_no_program_is_told(tiny_bundle_path: Path, capsys: Captured, tmp_path: Path) -> None:
+    (tmp_path / "bin" / "ssh").write_text("#!/no/such/interpreter\n")
+    assert "ssh cannot be run: No such file" in refused(capsys, "door-1", tiny_bundle_path)
 
 
 def test_files_that_are_not_there_are_named(tiny_bundle_path: Path, capsys: Captured, fleet: Path) -> None:
