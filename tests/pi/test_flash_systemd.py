@@ -76,7 +76,7 @@ def ready(site: Site) -> Site:
 
 
 def broken_finder() -> dict[str, object]:
-    """Networks that answer their golden vectors, and fail on the first frame: they have fewer cells than is said."""
+    """Networks that answer their golden vectors, and of which a door can make nothing: fewer cells than is said."""
     finder = open_bundle(default_bundle_path()).manifest.finder
     assert finder is not None
     return {"finder": replace(finder, strides=(*finder.strides, 64))}
@@ -125,14 +125,21 @@ class FlashedBySsh:
         assert "\n" not in door["reason"]
         assert (ready.runs(), ready.slots.read()) == (before, state)
 
-    def test_networks_that_fail_are_left_and_a_good_bundle_goes_through_after_them(self, ready: Site) -> None:
+    @pytest.mark.parametrize(
+        ("changes", "outcome", "reason"),
+        [(broken_finder(), "refused", "the finder's outputs are"), ({"finder": None}, "rolled_back", "no face finder")],
+        ids=["before a trial", "by a trial"],
+    )
+    def test_networks_that_fail_are_left_and_a_good_bundle_goes_through_after_them(
+        self, ready: Site, changes: dict[str, object], outcome: str, reason: str
+    ) -> None:
         before, process = ready.runs(), ready.process()
-        bad = ready.bundle(**broken_finder())
-        done = ready.flash(bad)
+        done = ready.flash(ready.bundle(**changes))
         door = done.one()
-        assert (done.code, door["outcome"]) == (1, "rolled_back"), done
-        assert "the finder's outputs are" in door["reason"]
-        assert (ready.runs(), ready.process()) == (before, process)
+        assert (done.code, door["outcome"]) == (1, outcome), done
+        assert reason in door["reason"]
+        wait_for("the model before", lambda: ready.runs() == before, TRIAL_LIMIT_S)
+        assert ready.process() == process
         good = ready.bundle()
         assert ready.flash(good).code == 0
         assert ready.runs()[0] == model_of(good)
@@ -216,6 +223,18 @@ class FlashedBySsh:
         ready.door.machine.ask("usermod", "-aG", "maskwatch", "pi")
         assert ready.flash(ready.bundle(), login=PERSON).one()["outcome"] == "confirmed"
         ready.door.machine.ask("gpasswd", "--delete", "pi", "maskwatch")
+
+    def test_the_service_asks_for_the_signature_again_before_it_runs_a_model(self, ready: Site) -> None:
+        """Inside its sandbox; whoever may write to the slots took it away."""
+        bundle = ready.flashed()
+        active = ready.slots.read().active
+        ready.door.machine.ask("rm", f"/{SLOTS}/{active}/bundle.maskwatch.sig")
+        ready.door.machine.ask("systemctl", "restart", "maskwatch.service")
+        ready.door.wait_until_ready()
+        assert ready.runs()[0] != model_of(bundle)
+        assert "not signed" in ready.slots.read().slot(active).reason
+        assert ready.flash(bundle).code == 0
+        assert ready.runs()[0] == model_of(bundle)
 
     def test_a_reboot_after_it_brings_up_the_new_model(self, ready: Site) -> None:
         bundle = ready.flashed()
