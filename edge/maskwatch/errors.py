@@ -64,6 +64,10 @@ class BundleError(OperatorError):
     """A model bundle that cannot be trusted or used."""
 
 
+class RuntimeRefusedError(BundleError):
+    """A network that the TFLite runtime does not load or run here, for what reason ever."""
+
+
 class SignatureError(BundleError):
     """A bundle that nobody signed whom this machine trusts."""
 

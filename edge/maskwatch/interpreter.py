@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from maskwatch.errors import BundleError, RuntimeMissingError
+from maskwatch.errors import BundleError, RuntimeMissingError, RuntimeRefusedError
 from maskwatch.preprocess import quantise
 from maskwatch.quiet import quiet_decoders
 
@@ -60,8 +60,9 @@ class PictureModel:
     def __init__(self, model: bytes, threads: int = 1) -> None:
         """Load a model.
 
-        Raises BundleError where the model cannot be read or has other inputs than one picture of a fixed size, and
-        RuntimeMissingError where no runtime is installed or XNNPACK is off: other kernels give other int8 results.
+        Raises RuntimeRefusedError where the runtime does not load the model, BundleError where it has other inputs than
+        one picture of a fixed size, and RuntimeMissingError where no runtime is installed or XNNPACK is off: other
+        kernels give other int8 results.
         """
         runtime = load_runtime()
         # "INFO: Created TensorFlow Lite XNNPACK delegate" has no setting to turn it off.
@@ -70,7 +71,9 @@ class PictureModel:
                 self._interpreter = runtime.Interpreter(model_content=model, num_threads=threads)
                 self._interpreter.allocate_tensors()
             except (ValueError, RuntimeError) as error:
-                raise BundleError(f"not a TFLite model that this runtime can run: {_one_line(error)}") from error
+                raise RuntimeRefusedError(
+                    f"not a TFLite model that this runtime can run: {_one_line(error)}"
+                ) from error
         # The runtime offers no public way to ask; a delegate shows as one more operator, appended to the model's own.
         operators = [operator["op_name"] for operator in self._interpreter._get_ops_details()]
         if _DELEGATE not in operators:
@@ -115,11 +118,11 @@ class PictureModel:
         self._interpreter.set_tensor(self._input.index, self._as_input(picture[None]))
 
     def invoke(self) -> None:
-        """Run the model; its outputs stay inside. Raises BundleError where the model fails on this picture."""
+        """Run the model; its outputs stay inside. Raises RuntimeRefusedError where it fails on this picture."""
         try:
             self._interpreter.invoke()
         except (ValueError, RuntimeError) as error:
-            raise BundleError(f"the model fails while it runs: {_one_line(error)}") from error
+            raise RuntimeRefusedError(f"the model fails while it runs: {_one_line(error)}") from error
 
     def _as_input(self, batch: npt.NDArray[np.uint8]) -> Raw:
         return quantise(batch, self._input.scale, self._input.zero_point, self._input.dtype)

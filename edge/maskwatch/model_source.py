@@ -5,12 +5,12 @@ A bundle in a slot that cannot be run is left, and the next best takes its place
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from maskwatch.errors import BundleError, MaskwatchError
+from maskwatch.errors import BundleError, MaskwatchError, RuntimeRefusedError
 from maskwatch.observer import RunningModel
 from maskwatch.slots.choice import Choice, Look
 from maskwatch.slots.slot_files import lasts
@@ -25,8 +25,8 @@ LoadModel = Callable[["ModelSettings", "Model | None"], "Model"]
 
 NETWORK_FAULTS = (ValueError, RuntimeError, MemoryError)
 """What networks raise when they are loaded or run: BundleError, a ValueError, by which interpreter.py passes on what a
-TFLite runtime raises; the runtime's own ValueError and RuntimeError, where it does not; MemoryError where a model is
-too large for this machine. Anything else is a bug of ours: it ends the process, and costs a trial one of its tries."""
+TFLite runtime raises; the runtime's own ValueError and RuntimeError, where it does not; MemoryError where there is no
+room for a model now. Anything else is a bug of ours: it ends the process, and costs a trial one of its tries."""
 
 UNSLOTTED = Choice(None, None, None)
 """The built-in bundle, or one that the settings name."""
@@ -55,7 +55,7 @@ class ModelSlots(Protocol):
         """Note what could not be noted so far."""
 
     def abandon(self, sha256: str, reason: str, *, confirmed: bool = False) -> bool:
-        """This bundle cannot be run; whether it is rolled back now, which is for trials unless it is `confirmed`."""
+        """This bundle cannot be run; whether it is rolled back now: a trial is, a confirmed one if `confirmed`."""
 
     def confirm(self, sha256: str) -> State:
         """End this bundle's trial well. Raises TryAgainError or OperatorError."""
@@ -90,7 +90,7 @@ def bring(
 ) -> Sourced:
     """The model to run now, loaded unless it is among those `loaded`. May take a second; any thread may do it.
 
-    `keep` is what runs already: that is returned where nobody can tell now what is to run, unless it is unfit itself.
+    `keep` is what runs already: that is returned where nobody can tell now what is to run, unless that one may not.
 
     Raises:
         BundleError: the settings' own bundle, or the built-in one, cannot be used.
@@ -103,13 +103,13 @@ def bring(
     for _ in range(MOST_LOOKS):
         state, choice = slots.look(unread)
         active = state.active_slot
-        if active is not None and state.trying and active.sha256 in choice.unfit:
-            why = "; ".join(choice.faults)
-            if slots.abandon(active.sha256, why):
-                faults.append(f"slot {state.active} is rolled back: {why}")
+        unfit = None if active is None else dict(choice.unfit).get(active.sha256)
+        if active is not None and state.trying and unfit is not None:
+            if slots.abandon(active.sha256, unfit):
+                faults.append(f"slot {state.active} is rolled back: {unfit}")
             continue
         faults += [fault for fault in choice.faults if fault not in faults]
-        if choice.unsure and keep is not None and keep.sha256 not in choice.unfit:
+        if choice.unsure and keep is not None and not choice.bars(keep.sha256):
             return Sourced(keep, _loaded(load, keep, settings, loaded), tuple(faults), again=True, kept=True)
         try:
             return Sourced(choice, _loaded(load, choice, settings, loaded), tuple(faults), choice.again)
@@ -118,8 +118,8 @@ def bring(
                 raise
             if _may_pass(error):
                 unread.add(choice.sha256)
-                faults.append(f"slot {choice.slot} is not run yet: {error}")
-            elif slots.abandon(choice.sha256, in_words(error), confirmed=isinstance(error, BundleError)):
+                faults.append(f"slot {choice.slot} is not run yet: {in_words(error)}")
+            elif slots.abandon(choice.sha256, in_words(error), confirmed=_is_the_files(error)):
                 faults.append(f"slot {choice.slot} is rolled back: {in_words(error)}")
     return Sourced(UNSLOTTED, _loaded(load, UNSLOTTED, settings, loaded), tuple(faults), again=True)
 
@@ -129,13 +129,25 @@ def in_words(error: BaseException) -> str:
     return str(error) if isinstance(error, MaskwatchError) else f"{type(error).__name__}: {error}"
 
 
-def _may_pass(error: BaseException | None) -> bool:
-    """Whether a bundle could not be read for a reason that may pass: that is not the bundle's fault."""
+def _may_pass(error: BaseException) -> bool:
+    """Whether a bundle could not be loaded for a reason that may pass: no memory, or a file that cannot be read now."""
+    return any(
+        isinstance(cause, MemoryError) or (isinstance(cause, OSError) and not lasts(cause)) for cause in _causes(error)
+    )
+
+
+def _is_the_files(error: BaseException) -> bool:
+    """Whether it is the fault of the bundle's own bytes, which no other process will find any better."""
+    return isinstance(error, BundleError) and not any(
+        isinstance(cause, RuntimeRefusedError) for cause in _causes(error)
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and what it was raised from."""
     while error is not None:
-        if isinstance(error, OSError):
-            return not lasts(error)
+        yield error
         error = error.__cause__
-    return False
 
 
 def _loaded(load: LoadModel, choice: Choice, settings: ModelSettings, loaded: Sequence[Sourced]) -> Model:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from maskwatch.background import Job
-from maskwatch.errors import MaskwatchError
+from maskwatch.errors import MaskwatchError, TryAgainError
 from maskwatch.model_source import NETWORK_FAULTS, LoadModel, ModelSlots, Sourced, bring, in_words
 from maskwatch.observer import RunningModel
 from maskwatch.slots.choice import Choice
@@ -28,6 +28,9 @@ LOOK_SECONDS = 1.0
 RETRY_SECONDS = 10.0
 """How long to wait for the next try: to write a confirmation, to note a start, to tell what is to run."""
 
+LONGEST_RETRY_SECONDS = 300.0
+"""As long at most: each try after the same reason waits twice as long as the one before, as it may cost seconds."""
+
 
 class ModelWatch:
     """Knows which model runs, and which is to. For the daemon's own thread, between two frames.
@@ -36,7 +39,8 @@ class ModelWatch:
     model. `announce` is called, from another thread, when there is something to `take`. `tell` hears of what runs at
     each change, and why. `clock` is monotonic. Without `slots` the settings alone count.
 
-    Where nobody can tell what is to run, what runs goes on, and it looks again every `RETRY_SECONDS` until it is sure.
+    Where nobody can tell what is to run, what runs goes on, and it looks again after `RETRY_SECONDS`, then after ever
+    longer pauses, until it is sure.
     """
 
     def __init__(
@@ -60,6 +64,8 @@ class ModelWatch:
         self._stamp: object = None
         self._looked_s = -math.inf
         self._again_from_s = math.inf  # when to look again though nothing has changed; infinite: it is sure
+        self._again_because: object = None
+        self._pause_s = RETRY_SECONDS
         self._told_faults: frozenset[str] = frozenset()
         self._loading: Job[Sourced] | None = None
         self._outdated = False  # whether `_loading` began before a change of ours
@@ -118,7 +124,7 @@ class ModelWatch:
         try:
             sourced = loading.take()
         except NETWORK_FAULTS as error:
-            self._again_from_s = self._clock() + RETRY_SECONDS
+            self._look_again(in_words(error))
             if in_words(error) not in self._told_faults:
                 self._told_faults |= {in_words(error)}
                 logger.error("%s; the door goes on with %s", in_words(error), self.running)
@@ -154,15 +160,20 @@ class ModelWatch:
         return sourced.model
 
     def for_settings(self, settings: ModelSettings, old: ModelSettings) -> Sourced:
-        """The model for new settings, which counts once it is given to `adopt`. Raises as `bring` does.
+        """The model for new settings, which counts once it is given to `adopt`.
 
-        What became active in the slots meanwhile is left to `look`, which loads it beside the frames.
+        What became active in the slots meanwhile is left to `look`, which loads it beside the frames, at once.
         """
         if self._slots is not None and not settings.bundle and not old.bundle and settings.threads == old.threads:
             self._looked_s = -math.inf
+            if self._again_because is not None:
+                self._again_from_s = -math.inf
             return self._current
         keep = None if old.bundle else self._current.choice
-        return bring(self._load, self._slots, settings, self._in_memory(), keep)
+        try:
+            return bring(self._load, self._slots, settings, self._in_memory(), keep)
+        except MemoryError as error:
+            raise TryAgainError(in_words(error)) from error
 
     def adopt(self, sourced: Sourced, settings: ModelSettings) -> None:
         """Go on with what `for_settings` has found for these settings."""
@@ -221,8 +232,18 @@ class ModelWatch:
 
     def _note(self, sourced: Sourced) -> None:
         """When to look again; and each reason is told once, until there is none."""
-        self._again_from_s = self._clock() + RETRY_SECONDS if sourced.again else math.inf
+        if sourced.again:
+            self._look_again(sourced.faults)
+        else:
+            self._again_from_s, self._again_because = math.inf, None
         self._told_faults = self._told_faults.union(sourced.faults) if sourced.faults else frozenset()
+
+    def _look_again(self, because: object) -> None:
+        """In a while, which grows for as long as neither the reason nor the slots are others."""
+        reason = (because, self._stamp)
+        same = reason == self._again_because
+        self._pause_s = min(2 * self._pause_s, LONGEST_RETRY_SECONDS) if same else RETRY_SECONDS
+        self._again_because, self._again_from_s = reason, self._clock() + self._pause_s
 
     def _say(self, sourced: Sourced, before: RunningModel, after: RunningModel) -> None:
         if sourced.faults:

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
 from maskwatch.atomic import write_file
 from maskwatch.errors import OperatorError, SignatureError
@@ -28,7 +29,9 @@ NAMESPACE = "maskwatch-bundle"
 
 SUFFIX = ".sig"
 
-CHECK_S = 60.0
+CHECK_S = 20.0
+"""Some hundred times what it takes; a daemon that starts asks for two bundles at the most."""
+
 SIGN_S = 300.0
 """Somebody may have to type a passphrase, or to touch a token."""
 
@@ -36,6 +39,9 @@ SSH_KEYGEN = "ssh-keygen"
 
 TIMESTAMP = "%Y%m%d%H%M%SZ"
 """How ssh-keygen reads a moment in UTC."""
+
+_VERDICTS = ("Could not verify signature", "No principal matched")
+"""What ssh-keygen says at the end when it has found against a signature, and not when it fails itself."""
 
 _DATE = r'(?i:valid-(?:after|before))="[^"]*"'
 _DATES = re.compile(rf",{_DATE}|(?<=[ \t]){_DATE},?".encode("ascii"))
@@ -75,8 +81,8 @@ def check_signature(data: bytes, signature: bytes | None, trust: Trust, *, dates
     Without `dates` a key counts whenever it is or was valid: for what was installed already, which no day shall stop.
 
     Raises SignatureError for what is unsigned, tampered with, or signed for another purpose or by a key that is
-    unknown, revoked, expired or not valid yet; OperatorError where ssh-keygen is missing. The message does not say
-    where the bytes are from; the caller knows.
+    unknown, revoked, expired or not valid yet; another OperatorError where nobody can tell, as ssh-keygen or a list
+    fails. The message does not say where the bytes are from; the caller knows.
     """
     if not trust.is_asked_for():
         return None
@@ -93,8 +99,8 @@ def check_signature(data: bytes, signature: bytes | None, trust: Trust, *, dates
     found = _run(["-Y", "find-principals", *allowed], CHECK_S, b"", files)
     principals = found.out.splitlines() if found.done else []
     if not principals:
-        raise SignatureError(_not_allowed(key, found.complaints, trust.allowed_signers))
-    revoked = ["-r", str(trust.revoked_keys)] if is_there(trust.revoked_keys) else []
+        raise _not_allowed(key, found, trust.allowed_signers)
+    revoked = _revoked(trust)
     for principal in principals:
         verify = ["-Y", "verify", "-n", NAMESPACE, "-I", principal, *allowed]
         answer = _run([*verify, *revoked], CHECK_S, data, files)
@@ -105,7 +111,7 @@ def check_signature(data: bytes, signature: bytes | None, trust: Trust, *, dates
                 f"signed by {shown(principal)[1:-1]} with a key that {trust.revoked_keys} revokes ({key}), or that "
                 "file is damaged: sign with another key; maskwatch keys list shows all"
             )
-    raise SignatureError(_not_allowed(key, answer.complaints, trust.allowed_signers))
+    raise _not_allowed(key, answer, trust.allowed_signers)
 
 
 def sign(bundle: Path, key: Path) -> Path:
@@ -162,19 +168,46 @@ def _signing_key(data: bytes, signature: bytes) -> str:
         raise SignatureError(f"signed, but not as a bundle (namespace {NAMESPACE}): sign with maskwatch bundle sign")
     if "incorrect signature" in answer.complaints:
         raise SignatureError("changed since it was signed, or that is another file's signature: copy both again")
+    _check_verdict(answer)
     raise SignatureError(f"its signature is none of OpenSSH's: {_last_words(answer.complaints)}; copy it again")
 
 
-def _not_allowed(key: str, complaints: str, allowed_signers: Path) -> str:
+def _check_verdict(answer: Answer) -> None:
+    """Raise OperatorError where ssh-keygen did not come to its end: killed, or without a library."""
+    if not any(verdict in answer.complaints + answer.out for verdict in _VERDICTS):
+        raise OperatorError(f"{SSH_KEYGEN} fails: {_last_words(answer.complaints)}: does it work by itself?")
+
+
+def _revoked(trust: Trust) -> list[str]:
+    """How ssh-keygen is told of the revoked keys. Raises OperatorError for a list that this user cannot read."""
+    if not is_there(trust.revoked_keys):
+        return []
+    try:
+        with trust.revoked_keys.open("rb"):
+            return ["-r", str(trust.revoked_keys)]
+    except OSError as error:
+        raise OperatorError(f"{trust.revoked_keys} cannot be read: {error.strerror}: mend it") from error
+
+
+def _not_allowed(key: str, answer: Answer, allowed_signers: Path) -> OperatorError:
+    """Why a key does not count; SignatureError where that is certain."""
+    complaints = answer.complaints
+    if "Unable to" in complaints:
+        return OperatorError(f"{allowed_signers} cannot be read: mend it")
+    _check_verdict(answer)
     if "expired" in complaints:
-        return f"signed with a key that {allowed_signers} lists as expired ({key}): sign with another one"
+        return SignatureError(f"signed with a key that {allowed_signers} lists as expired ({key}): sign with another")
     if "not yet valid" in complaints:
-        return f"signed with a key that {allowed_signers} lists as not valid yet ({key}): is the clock right?"
-    if "Unable to open" in complaints:
-        return f"{allowed_signers} cannot be read: mend it"
+        return SignatureError(
+            f"signed with a key that {allowed_signers} lists as not valid yet ({key}): is the clock right?"
+        )
     if "namespace" in complaints:
-        return f"signed with a key that {allowed_signers} lists for other things than bundles ({key})"
-    return f"signed with a key that {allowed_signers} does not list ({key}): only if it is yours, maskwatch keys trust"
+        return SignatureError(f"signed with a key that {allowed_signers} lists for other things than bundles ({key})")
+    unknown = f"signed with a key that {allowed_signers} does not list ({key})"
+    damaged = re.search(r":(\d+): ", complaints)
+    if damaged:
+        return OperatorError(f"{unknown}, whose line {damaged[1]} is damaged: mend it")
+    return SignatureError(f"{unknown}: only if it is yours, maskwatch keys trust")
 
 
 def _clock() -> datetime:
@@ -185,7 +218,7 @@ def _allowed(trust: Trust, dates: bool) -> tuple[list[str], dict[str, bytes]]:
     """How ssh-keygen is told of the allowed signers: words, and files by their options."""
     if not dates:
         try:
-            return [], {"-f": _DATES.sub(b"", trust.allowed_signers.read_bytes())}
+            return [], {"-f": _without_dates(trust.allowed_signers.read_bytes())}
         except OSError as error:
             raise OperatorError(f"{trust.allowed_signers} cannot be read: {error.strerror}: mend it") from error
     moment = judged_at()
@@ -193,6 +226,12 @@ def _allowed(trust: Trust, dates: bool) -> tuple[list[str], dict[str, bytes]]:
     if moment > _clock():  # where its own clock will not do
         words += ["-O", f"verify-time={moment:{TIMESTAMP}}"]
     return words, {}
+
+
+def _without_dates(lines: bytes) -> bytes:
+    while (fewer := _DATES.sub(b"", lines)) != lines:  # the comma between two goes with the first
+        lines = fewer
+    return lines
 
 
 def _run(
@@ -223,9 +262,15 @@ def _run(
 
 def _in_memory(content: bytes, stack: contextlib.ExitStack) -> int:
     """The descriptor of a file that is in memory alone, until the stack is left."""
-    file = stack.enter_context(os.fdopen(os.memfd_create("maskwatch"), "wb"))
+    try:
+        file: IO[bytes] = os.fdopen(os.memfd_create("maskwatch"), "wb")
+    except (AttributeError, OSError):  # not Linux, or one that forbids it
+        import tempfile
+
+        file = tempfile.TemporaryFile()  # noqa: SIM115 (closed with the stack)
+    stack.enter_context(file)
     file.write(content)
-    file.flush()
+    file.seek(0)
     return file.fileno()
 
 

@@ -15,7 +15,7 @@ from maskwatch.bundle import default_bundle_path, open_bundle
 from maskwatch.errors import OperatorError
 from maskwatch.slots import admission, store
 from maskwatch.slots.running import Runner
-from maskwatch.slots.slot_files import unfit
+from maskwatch.slots.slot_files import damage_of
 from maskwatch.slots.states import TRIES
 from maskwatch.slots.store import Slots
 from maskwatch_convert.pack import write_bundle
@@ -199,7 +199,7 @@ def next_start(slots: Slots, models: Models, allowed: set[str | None], spoilt: b
     assert found in allowed, f"runs {found}, must run one of {allowed}"
     fallback = slots.read().fallback
     if fallback is not None:
-        assert unfit(slots.folder / fallback, slots.read().slot(fallback).sha256, NOBODY) is None, "no fallback"
+        assert damage_of(slots.folder / fallback, slots.read().slot(fallback).sha256) is None, "no fallback"
     for path in (choice.path, slots.state_path):
         assert path is None or not path.exists() or path.stat().st_mode & 0o777 == 0o660, f"{path} has lost its mode"
     if choice.trying:

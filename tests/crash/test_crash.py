@@ -110,7 +110,8 @@ def test_a_switch_before_the_bundle_is_there_is_found(
         real(slot, data, signature)
 
     monkeypatch.setattr(store, "fill", early)
-    monkeypatch.setattr(store, "unfit", lambda slot, sha256, trust: None)  # which would have saved the door
+    for name in ("unfit", "damage_of"):  # which would have saved the door
+        monkeypatch.setattr(store, name, lambda *_: None)
     faulty(INSTALLATION, models, tmp_path, r"b/bundle.maskwatch: (cannot be read|the file is empty)")
 
 

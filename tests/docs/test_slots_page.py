@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from maskwatch.model_watch import LONGEST_RETRY_SECONDS, RETRY_SECONDS
 from maskwatch.slots import folder as disk
 from maskwatch.slots.states import EVENTS, HEALTHY_FRAMES, SLOT_STATES, TRANSITIONS, TRIES
 from maskwatch.slots.store import SLOTS
@@ -58,18 +59,30 @@ SEEN_IN = {
     ),
     "The active bundle's signature is gone, or does not count any more: nobody trusts that key now, or it is revoked": (
         "test_signed_slots.test_what_nobody_trusted_has_signed_is_not_run",
+        "test_signed_slots.test_a_door_that_begins_to_ask_leaves_what_is_not_signed",
+        "test_model_watch.test_a_revoked_model_is_left_until_its_signature_counts_again",
+    ),
+    "Nobody can tell whether it is signed: ssh-keygen is missing or fails, or a list cannot be read": (
         "test_signed_slots.test_where_nobody_can_tell_it_is_not_run_but_kept",
     ),
     "The day of the key that signed the active bundle is over": ("test_signed_slots.test_no_day_takes_a_model_away",),
     "The active bundle does not load": (
+        "test_daemon_slots.test_a_trial_that_does_not_load_is_rolled_back_at_once",
+        "test_daemon_slots.test_a_confirmed_slot_whose_bundle_cannot_be_used_is_left_for_the_built_in",
         "test_running.test_a_trial_that_cannot_be_run_is_rolled_back",
         "test_bad_disks.test_a_trial_that_cannot_be_counted_is_not_run",
     ),
-    "A confirmed model fails on a frame, or finds no memory or runtime": (
+    "A confirmed model fails on a frame, or the runtime is missing or refuses it": (
         "test_daemon_swap.test_networks_that_fail_once_they_are_confirmed_are_left_by_this_process",
         "test_daemon_slots.test_a_confirmed_slot_that_this_process_cannot_load_is_passed_over",
+        "test_model_watch.test_a_confirmed_model_that_the_runtime_refuses_is_passed_over_and_stays",
     ),
-    "A fault that may pass: too many open files, no memory, a file that cannot be read now": (
+    "A fault that may pass: too many open files, no memory to load a model, a file that cannot be read now": (
+        "test_model_watch.test_a_model_that_finds_no_memory_is_loaded_later",
+        "test_model_watch.test_a_trial_that_finds_no_memory_spends_a_try_at_each_start_until_none_is_left",
+        "test_model_watch.test_it_looks_again_after_ever_longer_pauses_until_it_is_sure",
+        "test_model_watch.test_what_changes_has_it_look_again_soon",
+        "test_model_watch.test_a_reload_has_it_look_again_at_once",
         "test_daemon_passing_faults.test_a_model_that_was_just_confirmed_goes_on",
         "test_daemon_passing_faults.test_a_trial_that_cannot_be_read_now_is_taken_up_later",
         "test_daemon_passing_faults.test_a_model_that_cannot_be_read_at_the_start_is_gone_over_to_later",
@@ -112,6 +125,7 @@ def test_the_page_has_the_events_that_move_the_pointers() -> None:
 def test_the_page_has_the_figures_of_the_code() -> None:
     assert {row[0]: row[3] for row in rows("Events", 1)}["activate"] == str(TRIES)
     assert set(re.findall(r"(\d+) (?:judged )?frames", PAGE)) == {"50"} == {str(HEALTHY_FRAMES)}
+    assert f"after {RETRY_SECONDS:.0f} s, then after ever longer pauses, {LONGEST_RETRY_SECONDS / 60:.0f} min" in PAGE
     assert f"the second waits {disk.LOCK_WAIT_S:.0f} s" in PAGE
     assert f"In `{SLOTS}`" in PAGE
     assert f"files `0{disk.FILE_MODE:o}`" in PAGE

@@ -12,12 +12,14 @@ from unittest import mock
 
 from maskwatch.config import ModelSettings
 from maskwatch.door import Model
+from maskwatch.errors import SignatureError
 from maskwatch.slots import folder as disk
 from maskwatch.slots import slot_files, states, store
 from maskwatch.slots.running import Runner
 from maskwatch.slots.state_file import read_state, to_json
 from maskwatch.slots.states import Slot, State
 from maskwatch.slots.store import Slots
+from maskwatch.trust import Trust
 from maskwatch.types import Face, Frame
 from nobody import NOBODY
 
@@ -27,16 +29,18 @@ BUILT_IN = "0" * 64
 class QuickSlots:
     """A door's slots, filled with a few bytes for a model each. An operator's changes never fail.
 
-    `unreadable` bundles, a state that cannot be read (`stateless`), `read_only`: what passes, while a test says so.
+    `unreadable` bundles, a state that cannot be read (`stateless`), `read_only`, signatures that do not count
+    (`refused`, by their bundles' SHA-256s): what passes, while a test says so.
     """
 
     def __init__(self, folder: Path) -> None:
         self.slots = Slots(folder / "slots", NOBODY)
         self.unreadable = self.stateless = self.read_only = False
+        self.refused: set[str] = set()
         self.healthy: list[str] = []  # what a daemon has confirmed
         self.confirmed: set[str] = set()  # by whomever, at any time
         self._made = 0
-        self._put, self._read_file = disk.put, disk.read_file
+        self._put, self._read_file, self._unfit = disk.put, disk.read_file, slot_files.unfit
         disk.prepare(self.slots.folder)
 
     @contextmanager
@@ -49,6 +53,7 @@ class QuickSlots:
                 (disk, "put", self._put_unless),
                 (disk, "read_file", self._read_file_unless),
                 (store, "read_state", self._read_state_unless),
+                (store, "unfit", self._unfit_unless),
             ):
                 stack.enter_context(mock.patch.object(where, name, what))
             yield
@@ -84,6 +89,17 @@ class QuickSlots:
         assert active is not None
         (self.slots.folder / active / slot_files.BUNDLE_FILE).write_bytes(b"torn")
 
+    def revoke(self) -> None:
+        """The active one's key; and something else changes, so that a daemon looks."""
+        active = self.read().active_slot
+        assert active is not None
+        self.refused.add(active.sha256)
+        self.touch()
+
+    def touch(self) -> None:
+        """Change something that is no matter."""
+        self.set(self.read())
+
     def runner(self) -> Runner:
         """As a daemon that starts has them."""
         return Runner(self.slots)
@@ -108,6 +124,12 @@ class QuickSlots:
         if self.stateless:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
         return read_state(path)
+
+    def _unfit_unless(self, slot: Path, sha256: str, trust: Trust) -> str | None:
+        damage = self._unfit(slot, sha256, trust)
+        if damage is None and sha256 in self.refused:
+            raise SignatureError(f"{slot}: signed with a key that is revoked")
+        return damage
 
 
 class Eyes:

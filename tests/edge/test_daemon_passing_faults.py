@@ -93,8 +93,19 @@ def test_a_trial_that_cannot_be_read_now_is_taken_up_later(
     assert not any("rolled back" in line for line in log())
 
 
-def test_a_trial_whose_bundle_cannot_be_opened_now_is_taken_up_later(
-    shelf: Shelf, log: Callable[[], list[str]]
+def unopened() -> BundleError:
+    error = BundleError("cannot be read")
+    error.__cause__ = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    return error
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [(unopened(), "cannot be read"), (MemoryError("std::bad_alloc"), "MemoryError: std::bad_alloc")],
+    ids=["files", "memory"],
+)
+def test_a_trial_whose_bundle_cannot_be_loaded_now_is_taken_up_later(
+    fault: Exception, words: str, shelf: Shelf, log: Callable[[], list[str]]
 ) -> None:
     faults = iter(range(3))
     door = Door(shelf)
@@ -102,10 +113,7 @@ def test_a_trial_whose_bundle_cannot_be_opened_now_is_taken_up_later(
 
     def model(settings: object, loaded: object) -> object:
         if beside_the_frames() and next(faults, None) is not None:
-            try:
-                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-            except OSError as error:
-                raise BundleError("cannot be read") from error
+            raise fault
         return load(settings, loaded)  # type: ignore[arg-type]
 
     door.give(model)
@@ -113,8 +121,8 @@ def test_a_trial_whose_bundle_cannot_be_opened_now_is_taken_up_later(
     door.when(door.runs("tiny 3.0.0 (slot b)"))
     stage = door.run()
     assert groups(stage.names) == ["tiny 2.0.0", "tiny 3.0.0"]
-    told = [line for line in log() if "cannot be read" in line]
-    assert told == ["slot b is not run yet: cannot be read; the door runs tiny 2.0.0 (slot a)"]
+    told = [line for line in log() if words in line]
+    assert told == [f"slot b is not run yet: {words}; the door runs tiny 2.0.0 (slot a)"]
 
 
 def test_a_model_that_cannot_be_read_at_the_start_is_gone_over_to_later(

@@ -7,13 +7,14 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from daemon_stage import BARE, EMPTY, LIMIT_S, Endless, files, shows
-from maskwatch import model_watch
+from maskwatch import interpreter, model_watch
 from maskwatch.config import IdleSettings, ModelSettings
 from maskwatch.door import load_model
-from maskwatch.errors import BundleError, OperatorError, RuntimeMissingError
+from maskwatch.errors import BundleError, OperatorError, RuntimeMissingError, RuntimeRefusedError
 from maskwatch.golden import make_golden
 from maskwatch.interpreter import TFLiteNetwork
 from maskwatch.model_source import in_words
@@ -27,7 +28,8 @@ from tiny_models import tiny_bundle, tiny_manifest, tiny_members
 
 pytestmark = pytest.mark.usefixtures("short_pauses", "eager_looks")
 
-NO_NETWORK = BundleError("tiny: not a TFLite model that this runtime can run")
+NO_NETWORK = RuntimeRefusedError("tiny: not a TFLite model that this runtime can run")
+NO_FINDER = BundleError("tiny holds no face finder")
 
 
 @pytest.fixture
@@ -109,9 +111,9 @@ def test_a_trial_that_is_never_confirmed_ends_with_its_tries(shelf: Shelf, log: 
     "fault",
     [
         NO_NETWORK,
+        NO_FINDER,
         RuntimeMissingError("this model runs without XNNPACK"),
         RuntimeError("AllocateTensors"),
-        MemoryError("std::bad_alloc"),
     ],
     ids=lambda fault: type(fault).__name__,
 )
@@ -171,20 +173,20 @@ def test_a_slot_whose_file_is_damaged_is_left(
     assert any("slot b is rolled back: " in line and "is damaged" in line for line in log())
 
 
-def test_a_confirmed_slot_that_does_not_load_is_left_for_the_built_in(
+def test_a_confirmed_slot_whose_bundle_cannot_be_used_is_left_for_the_built_in(
     shelf: Shelf, log: Callable[[], list[str]]
 ) -> None:
     shelf.confirm("2.0.0")
-    stage = run(shelf, faults={"2.0.0": NO_NETWORK})
+    stage = run(shelf, faults={"2.0.0": NO_FINDER})
     assert set(stage.names) == {"built-in"}
-    assert f"slot a is rolled back: {NO_NETWORK}; the door runs built-in" in log()
+    assert f"slot a is rolled back: {NO_FINDER}; the door runs built-in" in log()
     assert shelf.slots.read().a.state == "failed"
 
 
 @pytest.mark.parametrize("versions", [("2.0.0",), ("1.0.0", "2.0.0")], ids=["built-in", "fallback"])
 @pytest.mark.parametrize(
     "fault",
-    [RuntimeMissingError("this model runs without XNNPACK"), RuntimeError("AllocateTensors"), MemoryError()],
+    [RuntimeMissingError("this model runs without XNNPACK"), RuntimeError("AllocateTensors"), NO_NETWORK],
     ids=lambda fault: type(fault).__name__,
 )
 def test_a_confirmed_slot_that_this_process_cannot_load_is_passed_over(
@@ -200,6 +202,34 @@ def test_a_confirmed_slot_that_this_process_cannot_load_is_passed_over(
     assert shelf.slots.read() == before, "the next start may have more luck"
     (line,) = [line for line in log() if "passed over" in line]
     assert line == f"slot {before.active} is passed over: {in_words(fault)}; the door runs {stage.told[0][0]}"
+
+
+def test_a_confirmed_slot_that_the_real_runtime_refuses_is_passed_over(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was failed on the disk, and its fallback after it."""
+    shelf.confirm("1.0.0")
+    shelf.confirm("2.0.0")
+    before = shelf.slots.read()
+    runtime = interpreter.load_runtime()
+    refusals = iter([RuntimeError("failed to allocate")])
+
+    def make(**options: object) -> object:
+        if (refusal := next(refusals, None)) is not None:
+            raise refusal
+        return runtime.Interpreter(**options)
+
+    monkeypatch.setattr(
+        interpreter, "load_runtime", lambda: SimpleNamespace(Interpreter=make, __name__=runtime.__name__)
+    )
+    stage = SlotStage(shelf, files(shows(BARE, 3)))
+    stage.model = load_model  # type: ignore[method-assign]
+    stage.daemon().run()
+    ((name, why),) = stage.told
+    assert name == "tiny 1.0.0 (slot a)"
+    assert why.startswith("slot b is passed over: ")
+    assert "failed to allocate" in why
+    assert shelf.slots.read() == before
 
 
 def test_a_runtime_that_is_missing_ends_the_start_and_costs_no_confirmed_model(shelf: Shelf) -> None:

@@ -277,7 +277,7 @@ def test_a_bug_of_ours_on_trial_ends_the_run_and_in_the_end_the_trial(shelf: She
     assert ends == ["crash", "crash", "crash", "tiny 2.0.0"]
 
 
-@pytest.mark.parametrize("fault", [BundleError("not a TFLite model"), MemoryError()], ids=["bundle", "memory"])
+@pytest.mark.parametrize("fault", [BundleError("no face finder"), RuntimeError("gather")], ids=["bundle", "runtime"])
 def test_what_does_not_load_beside_the_frames_is_rolled_back_and_nothing_is_swapped(
     fault: Exception, shelf: Shelf, log: Callable[[], list[str]]
 ) -> None:

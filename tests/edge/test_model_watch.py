@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import itertools
 import os
 import tempfile
 import weakref
@@ -20,8 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from maskwatch import model_watch
 from maskwatch.config import ModelSettings
 from maskwatch.door import Model
-from maskwatch.errors import BundleError, OperatorError
-from maskwatch.model_watch import LOOK_SECONDS, RETRY_SECONDS, ModelWatch
+from maskwatch.errors import BundleError, OperatorError, RuntimeRefusedError, TryAgainError
+from maskwatch.model_watch import LONGEST_RETRY_SECONDS, LOOK_SECONDS, RETRY_SECONDS, ModelWatch
 from maskwatch.observer import RunningModel
 from maskwatch.slots import folder as disk
 from maskwatch.slots import states
@@ -32,7 +33,7 @@ from status_stage import LIMIT_S, Clock
 
 SETTINGS = ModelSettings()
 LONG = round(RETRY_SECONDS / LOOK_SECONDS) + 2
-"""So many looks later everything has been tried again."""
+"""So many looks later everything that has failed once has been tried again."""
 
 
 class Doors(RuleBasedStateMachine):
@@ -50,6 +51,7 @@ class Doors(RuleBasedStateMachine):
         self.unloadable: set[str] = set()
         self.failing: set[str] = set()
         self.damaged: set[str] = set()
+        self.short_of_memory = False
         self.settings = SETTINGS
         self.clock = Clock()
         self.frames: Counter[str] = Counter()
@@ -62,6 +64,8 @@ class Doors(RuleBasedStateMachine):
 
     def load(self, settings: ModelSettings, loaded: Model | None) -> Model:
         model = load(settings, loaded)
+        if self.short_of_memory and model.identity[0] != BUILT_IN and Path(settings.bundle) != self.named:
+            raise MemoryError
         if model.name in self.unloadable:
             raise BundleError(f"{model.name}: not a TFLite model")
         return model
@@ -74,9 +78,9 @@ class Doors(RuleBasedStateMachine):
         )
         self.model = self.watch.open(self.settings)
 
-    def step(self) -> None:
+    def step(self, seconds: float = LOOK_SECONDS) -> None:
         """What the daemon does between two frames, and what a job that it began comes to."""
-        self.clock.now_s += LOOK_SECONDS
+        self.clock.now_s += seconds
         self.watch.look(self.settings)
         self.watch.close(LIMIT_S)  # joins what was begun
         self.model = self.watch.take() or self.model
@@ -120,12 +124,21 @@ class Doors(RuleBasedStateMachine):
     def operator_rolls_back(self) -> None:
         self.door.roll_back()
 
+    @rule()
+    @precondition(lambda self: self.door.read().active is not None)
+    def operator_revokes_a_key(self) -> None:
+        self.door.revoke()
+
+    @rule()
+    def operator_mends_the_lists(self) -> None:
+        self.door.refused.clear()
+
     @rule(threads=st.sampled_from([1, 2]), named=st.booleans())
     def reload(self, threads: int, named: bool) -> None:
         settings = ModelSettings(bundle=str(self.named) if named else "", threads=threads)
         try:
             sourced = self.watch.for_settings(settings, self.settings)
-        except OperatorError:  # the old settings stay in force, as the file of what runs is not what it was
+        except (OperatorError, TryAgainError):  # the old settings stay: what runs is damaged now, or finds no room
             return
         self.watch.adopt(sourced, settings)
         self.model, self.settings = sourced.model, settings
@@ -177,6 +190,10 @@ class Doors(RuleBasedStateMachine):
     def reading_fails(self, bundles: bool, state: bool) -> None:
         self.door.unreadable, self.door.stateless = bundles, state
 
+    @rule(so=st.booleans())
+    def memory_is_short(self, so: bool) -> None:
+        self.short_of_memory = so
+
     @rule(steps=st.sampled_from([1, 3 * LONG]))
     def while_nobody_can_tell_what_runs_goes_on(self, steps: int) -> None:
         self.step()  # takes what was found before
@@ -203,27 +220,33 @@ class Doors(RuleBasedStateMachine):
             assert self.sha256 != BUILT_IN
 
     @invariant()
+    def what_may_pass_fails_no_slot(self) -> None:
+        state = self.door.read()
+        assert not any(words in slot.reason for slot in (state.a, state.b) for words in ("revoked", "MemoryError"))
+
+    @invariant()
     def what_it_confirms_has_judged_enough_frames(self) -> None:
         assert all(self.frames[sha256] >= states.HEALTHY_FRAMES for sha256 in self.door.healthy)
 
     @rule()
     def given_time_it_is_the_one_that_the_slots_choose(self) -> None:
-        self.door.unreadable = self.door.stateless = False
+        self.door.unreadable = self.door.stateless = self.short_of_memory = False
         for _ in range(2 * LONG):
-            self.step()
+            self.step(LONGEST_RETRY_SECONDS)
         if self.settings.bundle:
             return
         choice = self.runner.look().choice
         running = self.watch.running
         assert (self.sha256, running.slot) == (choice.sha256 or BUILT_IN, choice.slot)
         assert running.trial == (None if choice.slot is None else "trying" if choice.trying else "confirmed")
+        assert self.sha256 not in self.door.refused
         state = self.door.read()
         if self.door.read_only or self.locked:
             return
         active = state.active_slot
-        if active is None or active.sha256 not in self.damaged | self.given_up:
+        if active is None or active.sha256 not in self.damaged | self.given_up | self.door.refused:
             assert running.slot == state.active
-        else:
+        elif active.sha256 not in self.door.refused:
             assert active.state == "confirmed", "a trial that cannot be run is rolled back"
 
 
@@ -245,6 +268,7 @@ class Watched:
         self.watch = ModelWatch(self.load, self.runner, lambda: None, self._tell, self.clock)
         self.loads = 0
         self.fault: Exception | None = None  # of loading
+        self.fault_of_slots: Exception | None = None  # of loading what is not built-in
 
     def _tell(self, model: RunningModel, why: str) -> None:
         self.told.append(model)
@@ -254,6 +278,8 @@ class Watched:
         self.loads += 1
         if self.fault is not None:
             raise self.fault
+        if self.fault_of_slots is not None and settings.bundle:
+            raise self.fault_of_slots
         return load(settings, loaded)
 
     def begin(self, seconds: float = LOOK_SECONDS) -> None:
@@ -384,7 +410,9 @@ def test_a_trial_that_follows_one_that_was_confirmed_has_to_be_healthy_itself(do
     assert door.slots.healthy == [first, second]
 
 
-def test_it_looks_again_after_a_pause_until_it_is_sure(door: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def looks_s(door: Watched, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When the slots were looked at."""
     looks_s: list[float] = []
     look = door.runner.look
 
@@ -393,17 +421,61 @@ def test_it_looks_again_after_a_pause_until_it_is_sure(door: Watched, monkeypatc
         return look(*words)
 
     monkeypatch.setattr(door.runner, "look", counted)
+    return looks_s
+
+
+def pauses_s(looks_s: list[float]) -> list[float]:
+    return [later - earlier for earlier, later in itertools.pairwise(looks_s)]
+
+
+def test_it_looks_again_after_ever_longer_pauses_until_it_is_sure(door: Watched, looks_s: list[float]) -> None:
+    """A fault that stays, as a read-only disk does, had it check signatures every 10 s for ever."""
     sha256 = door.on_trial()
     door.slots.unreadable = True
-    door.step(3 * round(RETRY_SECONDS))
-    assert [later - looks_s[0] for later in looks_s] == [0.0, RETRY_SECONDS, 2 * RETRY_SECONDS]
+    door.step(1200)
+    assert pauses_s(looks_s) == [10.0, 20.0, 40.0, 80.0, 160.0, LONGEST_RETRY_SECONDS, LONGEST_RETRY_SECONDS]
     assert len(door.told) == 2, "why it does not run is told once"
     assert "Too many open files" in door.whys[1]
     door.slots.unreadable = False
-    door.step(LONG)
+    door.step(round(LONGEST_RETRY_SECONDS))
     assert door.runs == sha256
-    door.step(3 * LONG)
-    assert len(looks_s) == 4, "it is sure"
+    looks_s.clear()
+    door.step(2 * round(LONGEST_RETRY_SECONDS))
+    assert looks_s == [], "it is sure"
+    door.slots.unreadable = True
+    door.slots.touch()
+    door.step(LONG)
+    assert pauses_s(looks_s) == [10.0], "what came back is another matter"
+
+
+@pytest.mark.parametrize("change", ["slots", "reason"])
+def test_what_changes_has_it_look_again_soon(door: Watched, looks_s: list[float], change: str) -> None:
+    door.on_trial()
+    door.slots.unreadable = True
+    door.step(100)
+    assert pauses_s(looks_s) == [10.0, 20.0, 40.0]
+    looks_s.clear()
+    if change == "slots":
+        door.slots.touch()
+    else:
+        door.slots.stateless = True
+    door.step(100)
+    assert pauses_s(looks_s)[:2] == [10.0, 20.0]
+
+
+def test_a_reload_has_it_look_again_at_once(door: Watched, looks_s: list[float]) -> None:
+    """Whoever mended what it could not do need not wait for five minutes."""
+    sha256 = door.on_trial()
+    door.slots.unreadable = True
+    door.step(400)
+    door.slots.unreadable = False
+    door.watch.for_settings(SETTINGS, SETTINGS)
+    door.step()
+    assert door.runs == sha256
+    looks_s.clear()
+    door.watch.for_settings(SETTINGS, SETTINGS)
+    door.step()
+    assert looks_s == [], "it is sure"
 
 
 def test_what_waits_for_the_disk_keeps_no_door_from_what_is_sure(door: Watched) -> None:
@@ -444,8 +516,164 @@ def test_where_not_even_the_built_in_model_loads_what_runs_goes_on_and_it_is_tri
     assert door.runs == sha256
     assert caplog.messages.count(f"MemoryError: std::bad_alloc; the door goes on with {door.told[-1]}") == 1
     door.fault = None
-    door.step(LONG)
+    door.step(4 * LONG)
     assert door.runs == BUILT_IN
+
+
+# No memory
+
+
+def refused(words: str) -> BundleError:
+    """As a network that the runtime refuses comes out of a bundle."""
+    try:
+        try:
+            raise RuntimeRefusedError(words)
+        except RuntimeRefusedError as error:
+            raise BundleError(f"tiny: finder.tflite: {words}") from error
+    except BundleError as error:
+        return error
+
+
+def wrapped(cause: BaseException) -> BundleError:
+    error = BundleError("tiny: cannot be read")
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize("fault", [MemoryError("std::bad_alloc"), wrapped(MemoryError())], ids=["bare", "wrapped"])
+@pytest.mark.parametrize("confirmed", [False, True], ids=["trial", "confirmed"])
+def test_a_model_that_finds_no_memory_is_loaded_later(door: Watched, fault: Exception, confirmed: bool) -> None:
+    """A trial was rolled back on the disk, and a confirmed model passed over until the next start."""
+    first = door.on_trial()
+    door.slots.confirm()
+    door.step()
+    second = door.on_trial()
+    if confirmed:
+        door.slots.confirm()
+    before = door.slots.read()
+    door.fault = fault
+    door.step(100)
+    assert door.runs == first
+    assert door.slots.read() == before
+    assert door.loads == 1 + 1 + 4, "the built-in one, the first, and four tries"
+    assert [why for why in door.whys if "slot b is not run yet" in why] == [door.whys[-1]]
+    door.fault = None
+    door.step(100)
+    assert door.runs == second
+
+
+def test_a_trial_that_finds_no_memory_spends_a_try_at_each_start_until_none_is_left(tmp_path: Path) -> None:
+    door = Watched(tmp_path)
+    with door.slots.in_use():
+        door.slots.bring()
+        for tries_left in (2, 1, 0, 0):
+            started = Watched(tmp_path)
+            started.fault_of_slots = MemoryError()
+            started.watch.open(SETTINGS)
+            started.step(400)
+            state = door.slots.read()
+            assert (started.runs, state.tries_left) == (BUILT_IN, tries_left)
+        assert (state.a.state, state.a.reason) == ("failed", "not confirmed in 3 starts")
+
+
+def test_a_reload_that_finds_no_memory_leaves_the_old_settings_in_force(door: Watched) -> None:
+    """The daemon ended."""
+    sha256 = door.on_trial()
+    door.slots.confirm()
+    door.step()
+    door.fault = MemoryError("std::bad_alloc")
+    with pytest.raises(TryAgainError, match="MemoryError: std::bad_alloc"):
+        door.watch.for_settings(replace(SETTINGS, threads=1), SETTINGS)
+    assert door.runs == sha256
+
+
+# Whose fault it is
+
+
+def test_a_confirmed_model_that_the_runtime_refuses_is_passed_over_and_stays(tmp_path: Path) -> None:
+    """Both slots were failed on the disk, for what may have been the machine's fault."""
+    door = Watched(tmp_path)
+    with door.slots.in_use():
+        for _ in range(2):
+            door.slots.bring()
+            door.slots.confirm()
+        before = door.slots.read()
+        door.fault_of_slots = refused("failed to allocate")
+        door.watch.open(SETTINGS)
+        assert door.runs == BUILT_IN
+        door.step(400)
+        assert door.slots.read() == before
+        assert door.loads == 3, "not again in this process"
+        again = Watched(tmp_path)
+        again.watch.open(SETTINGS)
+        assert again.runs == before.b.sha256
+
+
+def test_a_trial_that_the_runtime_refuses_is_rolled_back(door: Watched) -> None:
+    door.fault_of_slots = refused("gather")
+    door.on_trial()
+    door.step()
+    state = door.slots.read()
+    assert (state.active, state.a.state, state.a.reason) == (None, "failed", "tiny: finder.tflite: gather")
+
+
+def test_a_trial_that_is_damaged_is_told_without_the_damage_of_the_other_slot(door: Watched) -> None:
+    """Its reason named the other slot's, too, which was told twice then."""
+    door.on_trial()
+    door.slots.confirm()
+    door.slots.damage()
+    second = door.on_trial()
+    door.slots.damage()
+    door.step()
+    state = door.slots.read()
+    assert (door.runs, state.b.sha256, state.b.state) == (BUILT_IN, second, "failed")
+    a, b = (door.slots.slots.folder / name / "bundle.maskwatch" for name in ("a", "b"))
+    damaged = "is damaged: its SHA-256 is not the one that was installed"
+    assert state.b.reason == f"{b} {damaged}"
+    assert door.whys[-1] == f"slot b is rolled back: {b} {damaged}; {a} {damaged}; the door runs {BUILT_IN}"
+
+
+# Whose signature counts
+
+
+@pytest.mark.parametrize("trying", [False, True], ids=["confirmed", "trial"])
+def test_a_revoked_model_is_left_until_its_signature_counts_again(door: Watched, trying: bool) -> None:
+    first = door.on_trial()
+    door.slots.confirm()
+    second = door.on_trial()
+    if not trying:
+        door.slots.confirm()
+    door.step()
+    assert door.runs == second
+    door.slots.revoke()
+    before = door.slots.read()
+    door.step()
+    assert door.runs == first
+    assert "slot b is not run: " in door.whys[-1]
+    told = len(door.whys)
+    door.step(400)
+    assert (door.slots.read(), len(door.whys)) == (before, told)
+    door.slots.refused.clear()
+    door.step(round(LONGEST_RETRY_SECONDS))
+    assert door.runs == second
+
+
+def test_a_revoked_model_does_not_go_on_while_nobody_can_tell_about_the_other(
+    door: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = door.on_trial()
+    door.slots.confirm()
+    second = door.on_trial()
+    door.slots.confirm()
+    door.step()
+    assert door.runs == second
+    make_unreadable("a", monkeypatch)
+    door.slots.revoke()
+    door.step()
+    assert door.runs == BUILT_IN
+    monkeypatch.undo()
+    door.step(LONG)
+    assert door.runs == first
 
 
 def test_a_reload_keeps_the_bundle_that_runs_while_nobody_can_tell(door: Watched) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import os
 import signal
@@ -145,6 +146,7 @@ def test_without_any_place_nothing_is_served_or_said(caplog: pytest.LogCaptureFi
 
 
 def test_nothing_is_left_behind(path: Path) -> None:
+    gc.collect()  # or what other tests left might go meanwhile
     before = len(os.listdir("/proc/self/fd")), threading.active_count()
     for _ in range(3):
         with served(path, lambda: PLAIN):

@@ -122,13 +122,13 @@ def _start(tell: Tell) -> dict[str, Any]:
     from maskwatch.model_source import bring
     from maskwatch.privileges import become_service_user
     from maskwatch.slots.running import Runner
-    from maskwatch.slots.slot_files import unfit
+    from maskwatch.slots.slot_files import damage_of
     from maskwatch.slots.store import Slots
     from maskwatch.trust import Trust
     from maskwatch.verify import verify_networks
 
     become_service_user()
-    slots, trust = Slots(SLOTS, Trust()), Trust()
+    slots = Slots(SLOTS, Trust())
     fault = None
     try:
         slots.known()
@@ -149,7 +149,7 @@ def _start(tell: Tell) -> dict[str, Any]:
         "slots": [state.a.state, state.b.state],
         "golden": sum(check.detail.startswith("golden") and check.ok is True for check in checks),
         "wrong": [f"{check.name}: {check.detail}" for check in checks if check.ok is not True],
-        "fallback_damage": fallback and unfit(slots.folder / fallback, state.slot(fallback).sha256, trust),
+        "fallback_damage": fallback and damage_of(slots.folder / fallback, state.slot(fallback).sha256),
     }
 
 

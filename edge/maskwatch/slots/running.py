@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskwatch.errors import MaskwatchError
-from maskwatch.slots.choice import Doubt, Look
+from maskwatch.slots.choice import TOLD_ALREADY, Doubt, Look
 from maskwatch.slots.states import SlotName, State
 from maskwatch.slots.store import Slots
 
@@ -54,7 +54,7 @@ class Onlooker:
         """How they are, and what to run now of all but these SHA-256s. Never raises."""
 
         def doubts(state: State, name: SlotName) -> Doubt | None:
-            return Doubt("", "unsure") if state.slot(name).sha256 in without else self._doubt(state, name)
+            return TOLD_ALREADY if state.slot(name).sha256 in without else self._doubt(state, name)
 
         return self._slots.look(doubts)
 

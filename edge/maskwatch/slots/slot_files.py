@@ -50,28 +50,42 @@ def check_room(slot: Path, size_bytes: int) -> None:
         raise OperatorError(f"{slot}: the disk is full: {needed / 1e6:.1f} MB are needed, {room / 1e6:.1f} MB are free")
 
 
-def unfit(slot: Path, sha256: str, trust: Trust) -> str | None:
-    """Why a slot's bundle may not be run, for good, if there is a reason: damage, or a signature that does not count.
+def damage_of(slot: Path, sha256: str) -> str | None:
+    """What is wrong with a slot's bundle, for good, if anything. Raises OSError where nobody can tell."""
+    return _sound(slot, sha256)[1]
 
-    What was installed while its key counted goes on when that key's time is over, but not when it is revoked. Raises
-    OSError or OperatorError where nobody can tell.
+
+def unfit(slot: Path, sha256: str, trust: Trust) -> str | None:
+    """The same, of a bundle that must also be signed as this machine asks.
+
+    A key's days count for what comes in, not for what is there. Raises SignatureError for a signature that does not
+    count, which it may again once the lists are others; OSError or another OperatorError where nobody can tell.
     """
-    path = slot / BUNDLE_FILE
-    data, damage = _read(path, MAX_BUNDLE_BYTES)
-    if damage is None and hashlib.sha256(data).hexdigest() != sha256:
-        damage = "its SHA-256 is not the one that was installed"
-    if damage is not None:
-        return f"{path} is damaged: {damage}"
-    if not trust.is_asked_for():
-        return None
+    data, damage = _sound(slot, sha256)
+    if damage is not None or not trust.is_asked_for():
+        return damage
     from maskwatch.signature import check_signature  # needed only where signatures are asked for
 
     signature, absent = _read(slot / SIGNATURE_FILE, MAX_SIGNATURE_BYTES)
     try:
         check_signature(data, None if absent else signature, trust, dates=False)
     except SignatureError as error:
-        return f"{path}: {error}"
+        raise SignatureError(f"{slot / BUNDLE_FILE}: {error}") from error
     return None
+
+
+def put_signature(slot: Path, signature: bytes) -> None:
+    """Put a signature beside a slot's bundle, which stays as it is. Raises OSError."""
+    disk.put(slot / SIGNATURE_FILE, signature)
+
+
+def _sound(slot: Path, sha256: str) -> tuple[bytes, str | None]:
+    """A slot's bundle, and what is wrong with it for good."""
+    path = slot / BUNDLE_FILE
+    data, fault = _read(path, MAX_BUNDLE_BYTES)
+    if fault is None and hashlib.sha256(data).hexdigest() != sha256:
+        fault = "its SHA-256 is not the one that was installed"
+    return data, None if fault is None else f"{path} is damaged: {fault}"
 
 
 def _read(path: Path, most_bytes: int) -> tuple[bytes, str | None]:

@@ -12,7 +12,7 @@ from maskwatch.strict_json import MAX_INTEGER, Between, Pattern
 
 SlotName = Literal["a", "b"]
 SlotState = Literal["empty", "staged", "verified", "trying", "confirmed", "failed"]
-Event = Literal["stage", "verify", "refuse", "activate", "start", "healthy", "confirm", "roll_back", "spent", "unfit"]
+Event = Literal["stage", "verify", "refuse", "activate", "start", "healthy", "confirm", "roll_back", "spent", "damaged"]
 
 SLOT_NAMES: tuple[SlotName, ...] = get_args(SlotName)
 SLOT_STATES: tuple[SlotState, ...] = get_args(SlotState)
@@ -36,15 +36,15 @@ TRANSITIONS: dict[tuple[SlotState, Event], SlotState] = {
     ("staged", "verify"): "verified",
     ("staged", "refuse"): "failed",
     ("verified", "activate"): "trying",
-    ("verified", "unfit"): "failed",
+    ("verified", "damaged"): "failed",
     ("trying", "start"): "trying",
     ("trying", "healthy"): "confirmed",
     ("trying", "confirm"): "confirmed",
     ("trying", "roll_back"): "failed",
     ("trying", "spent"): "failed",
-    ("trying", "unfit"): "failed",
+    ("trying", "damaged"): "failed",
     ("confirmed", "roll_back"): "failed",
-    ("confirmed", "unfit"): "failed",
+    ("confirmed", "damaged"): "failed",
 }
 """What each event makes of a slot in each state; a pair that is not here never happens. docs/slots.md shows it."""
 
@@ -174,7 +174,7 @@ def confirm(state: State, event: Literal["healthy", "confirm"], reason: str = ""
     return replace(_moved(state, _active(state), event, reason), tries_left=0, healthy_frames=0)
 
 
-def roll_back(state: State, reason: str, event: Literal["roll_back", "spent", "unfit"] = "roll_back") -> State:
+def roll_back(state: State, reason: str, event: Literal["roll_back", "spent", "damaged"] = "roll_back") -> State:
     """The active bundle is left for the fallback. Raises EventError."""
     moved = _moved(state, _active(state), event, reason)
     return replace(moved, active=state.fallback, fallback=None, tries_left=0, healthy_frames=0)
@@ -182,7 +182,13 @@ def roll_back(state: State, reason: str, event: Literal["roll_back", "spent", "u
 
 def lose_verified(state: State, reason: str) -> State:
     """The verified bundle is not any more what was verified. Raises EventError."""
-    return _moved(state, state.spare, "unfit", reason)
+    return _moved(state, state.spare, "damaged", reason)
+
+
+def signed(state: State, signer: str | None) -> State:
+    """The active bundle has got the signature that it lacked; nothing else changes. Raises EventError."""
+    slot = replace(state.slot(_active(state)), signer=signer)
+    return replace(_put(state, _active(state), slot), changes=state.changes + 1)
 
 
 def faults_of(state: State) -> str | None:
@@ -223,6 +229,10 @@ def _moved(state: State, name: SlotName, event: Event, reason: str = "") -> Stat
     )
 
 
+def _put(state: State, name: SlotName, slot: Slot) -> State:
+    return replace(state, a=slot) if name == "a" else replace(state, b=slot)
+
+
 def _with(state: State, name: SlotName, slot: Slot, event: Event, reason: str = "") -> State:
-    changed = replace(state, a=slot) if name == "a" else replace(state, b=slot)
+    changed = _put(state, name, slot)
     return replace(changed, last_event=LastEvent(event, name, one_line(reason)), changes=state.changes + 1)

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Literal
 
 from maskwatch.atomic import sync_folder
-from maskwatch.errors import MaskwatchError, OperatorError, TryAgainError
+from maskwatch.errors import MaskwatchError, OperatorError, SignatureError, TryAgainError
 from maskwatch.installer import places
 from maskwatch.slots import folder as disk
 from maskwatch.slots import states
 from maskwatch.slots.choice import Choice, Doubt, Doubts, Look, choose
-from maskwatch.slots.slot_files import BUNDLE_FILE, check_room, fill, unfit
+from maskwatch.slots.slot_files import BUNDLE_FILE, check_room, damage_of, fill, put_signature, unfit
 from maskwatch.slots.state_file import StateFileError, read_state, to_json
 from maskwatch.slots.states import Slot, SlotName, State
 from maskwatch.trust import Trust
@@ -102,6 +102,8 @@ class Slots:
         def is_wanted(state: State) -> bool:
             if self._is_there(state, candidate):
                 return False
+            if self._lacks_signature(state, candidate):
+                return True
             if state.trying:
                 raise TryAgainError(self._on_trial(state))
             if not force:
@@ -109,17 +111,20 @@ class Slots:
             return True
 
         with disk.plain_faults(self.folder):
-            proven = is_wanted(self._without_unfit(self.read()))  # before the lock, for which nobody shall wait
+            proven = is_wanted(self._without_damaged(self.read()))  # before the lock, for which nobody shall wait
             if proven:
                 tell("running the golden vectors")
                 prove(bundle)
             disk.prepare(self.folder)
         with self._changing() as read:
-            state = self._without_unfit(read)
+            state = self._without_damaged(read)
             if not is_wanted(state):
                 return state if state is read else self._write(state)
             if not proven:  # what made it unwanted has just gone
                 prove(bundle)
+            if signature is not None and self._lacks_signature(state, candidate):
+                put_signature(self.folder / str(state.active), signature)
+                return self._write(states.signed(state, candidate.signer))
             name = state.spare
             check_room(self.folder / name, len(data) + len(signature or b""))
             tell(f"writing to slot {name}")
@@ -146,10 +151,10 @@ class Slots:
             if slot.state != "verified" or sha256 not in (None, slot.sha256):
                 what = "that bundle" if sha256 else "a bundle"
                 raise OperatorError(f"no slot holds {what}, verified (slot {name} is {slot.state}): install it first")
-            fault = unfit(self.folder / name, slot.sha256, self._trust)
-            if fault is not None:
-                self._write(states.lose_verified(state, fault))
-                raise OperatorError(f"{fault}: install the bundle again")
+            damage = unfit(self.folder / name, slot.sha256, self._trust)
+            if damage is not None:
+                self._write(states.lose_verified(state, damage))
+                raise OperatorError(f"{damage}: install the bundle again")
             return self._write(states.activate(state))
 
     def confirm(self, event: Literal["healthy", "confirm"] = "confirm", *, sha256: str | None = None) -> State:
@@ -179,11 +184,13 @@ class Slots:
     def start(self) -> State:
         """A daemon's start, before it loads a model: a trial spends a try, or is rolled back with none left.
 
-        An active bundle that is unfit is left. Raises OperatorError, too, where nobody can tell what is active, or fit.
+        An active bundle that is damaged is left. Raises OperatorError, too, where nobody can tell what is active, or
+        whether that is damaged.
         """
         state = self.known()
         with disk.plain_faults(self.folder):
-            if self._started(state) is state:  # nothing to note, and no lock to wait for
+            # nothing to note, and no lock to wait for; of a trial there always is
+            if not state.trying and self._started(state) is state:
                 if state.active is not None:
                     sync_folder(self.folder)  # or a power cut might still undo what runs now
                 return state
@@ -209,6 +216,8 @@ class Slots:
             fault = unfit(self.folder / name, state.slot(name).sha256, self._trust)
         except OSError as error:
             return Doubt(f"{self._bundle(name)}: {disk.fault_words(error)}", "unsure")
+        except SignatureError as error:
+            return Doubt(f"slot {name} is not run: {error}", "refused")
         except OperatorError as error:  # nobody can tell whether it is signed
             return Doubt(f"slot {name} is not run: {error}", "unsure")
         return None if fault is None else Doubt(fault, "unfit")
@@ -231,27 +240,44 @@ class Slots:
 
     def _started(self, state: State) -> State:
         """What a start makes of a State; the same object where it makes nothing of it."""
-        state = self._without_unfit(state)
-        return self._without_unfit(states.start(state)) if state.trying else state
+        state = self._without_damaged(state)
+        if not state.trying:
+            return state
+        started = states.start(state)
+        return started if started.active == state.active else self._without_damaged(started)
 
-    def _without_unfit(self, state: State) -> State:
-        """The State once an active slot whose bundle is unfit is left, and its fallback too where that is unfit."""
+    def _without_damaged(self, state: State) -> State:
+        """The State once an active slot whose file is damaged is left, and its fallback too where that is damaged."""
         while state.active is not None:
-            fault = unfit(self.folder / state.active, state.slot(state.active).sha256, self._trust)
-            if fault is None:
+            damage = damage_of(self.folder / state.active, state.slot(state.active).sha256)
+            if damage is None:
                 break
-            state = states.roll_back(state, fault, "unfit")
+            state = states.roll_back(state, damage, "damaged")
         return state
 
     def _is_there(self, state: State, candidate: Slot) -> bool:
         """Whether the bundle is active, or verified and as well signed."""
         active, name = state.active_slot, state.spare
         if active is not None and active.sha256 == candidate.sha256:
-            return True
+            return not self._lacks_signature(state, candidate)
         spare = state.slot(name)
         if (spare.state, spare.sha256, spare.signer) != ("verified", candidate.sha256, candidate.signer):
             return False
-        return unfit(self.folder / name, spare.sha256, self._trust) is None
+        return self._counts(name, spare)
+
+    def _lacks_signature(self, state: State, candidate: Slot) -> bool:
+        """Whether the bundle is active, and not signed there as this machine asks by now."""
+        active = state.active_slot
+        if state.active is None or active is None or active.sha256 != candidate.sha256:
+            return False
+        return not self._counts(state.active, active)
+
+    def _counts(self, name: SlotName, slot: Slot) -> bool:
+        """Whether a slot's bundle is whole, and signed as this machine asks by now."""
+        try:
+            return unfit(self.folder / name, slot.sha256, self._trust) is None
+        except SignatureError:
+            return False
 
     def _give_up(self, staged: State, reason: str) -> None:
         """Take back what was staged, as far as the disk lets us; a staged slot that stays so harms nobody."""

@@ -137,7 +137,7 @@ def _tell_of_the_slots(args: argparse.Namespace, trust: Trust) -> None:
 
     if args.file is None and args.revoked_keys is None:
         for fault in Slots(SLOTS, trust).choose().faults:
-            print_fault(f"from the service's next start on: {fault}")
+            print_fault(f"at the service's next start: {fault}")
 
 
 def _read_key(name: str) -> PublicKey:

@@ -73,7 +73,7 @@ def test_a_damaged_model_is_left_for_the_fallback(shelf: Shelf) -> None:
     path = shelf.folder / "b" / "bundle.maskwatch"
     assert (shelf.running(), choice.slot, choice.trying) == ("1.0.0", "a", False)
     assert choice.faults == (f"{path} is damaged: its SHA-256 is not the one that was installed",)
-    assert (choice.unfit, choice.unsure) == ((shelf.slots.read().b.sha256,), False)
+    assert (choice.unfit, choice.unsure) == (((shelf.slots.read().b.sha256, choice.faults[0]),), False)
     state = shelf.slots.start()
     assert (state.active, state.b.state, state.b.reason) == ("a", "failed", choice.faults[0])
     assert shelf.slots.choose().faults == ()
@@ -93,7 +93,7 @@ def test_a_damaged_trial_spends_no_try(shelf: Shelf) -> None:
     shelf.try_out("2.0.0")
     shelf.spoil("b")
     state = shelf.slots.start()
-    assert (state.active, state.last_event and state.last_event.event) == ("a", "unfit")
+    assert (state.active, state.last_event and state.last_event.event) == ("a", "damaged")
 
 
 def test_to_install_a_damaged_model_again_heals_it(shelf: Shelf) -> None:

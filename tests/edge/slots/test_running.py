@@ -60,6 +60,46 @@ def test_a_start_waits_for_a_lock_that_another_holds_and_is_noted_later(
     assert shelf.slots.read().tries_left == TRIES - 1, "one start is noted once"
 
 
+def test_a_start_that_cannot_be_noted_reads_no_bundle(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each try on a read-only disk read the bundles four times, and asked ssh-keygen about each."""
+    shelf.try_out("2.0.0")
+    daemon = Runner(shelf.slots)
+    read: list[Path] = []
+    read_file = disk.read_file
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    def noted(path: Path, most_bytes: int) -> bytes:
+        read.append(path)
+        return read_file(path, most_bytes)
+
+    monkeypatch.setattr(disk, "locked", refuse)
+    monkeypatch.setattr(disk, "read_file", noted)
+    daemon.starting()
+    daemon.settle()
+    assert [path for path in read if path.name == "bundle.maskwatch"] == []
+    assert runs(daemon) == ("a", True)
+    assert [path.parent.name for path in read if path.name == "bundle.maskwatch"] == ["a"], "and no more than it runs"
+
+
+def test_a_start_of_a_trial_reads_its_bundle_once(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf.try_out("2.0.0")
+    read: list[str] = []
+    read_file = disk.read_file
+
+    def noted(path: Path, most_bytes: int) -> bytes:
+        read.append(path.parent.name)
+        return read_file(path, most_bytes)
+
+    monkeypatch.setattr(disk, "read_file", noted)
+    for _ in range(TRIES):
+        shelf.slots.start()
+    assert [name for name in read if name in "ab"] == ["b"] * TRIES
+    shelf.spoil("a")
+    assert shelf.slots.start().active is None, "what comes after it is looked at too"
+
+
 def test_a_start_that_could_see_no_state_is_noted_once_it_does(shelf: Shelf) -> None:
     shelf.try_out("2.0.0")
     path = shelf.slots.state_path

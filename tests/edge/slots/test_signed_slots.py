@@ -98,8 +98,32 @@ def test_what_nobody_trusted_has_signed_is_not_run(tmp_path: Path, attack: str) 
     act(door)
     assert reason in door.slots.choose().faults[0]
     state = door.slots.start()
-    assert door.versions(state) == (instead, instead)
-    assert (state.b.state, reason in state.b.reason) == ("failed", True)
+    assert door.versions(state) == ("6.6.6" if attack == "another model" else "2.0.0", instead)
+    assert state.b.state == "confirmed", "lists may be mended, and files too"
+
+
+@pytest.mark.parametrize("attack", ["revoked", "not trusted any more"])
+def test_what_counts_again_runs_again(tmp_path: Path, attack: str) -> None:
+    door = SignedDoor(tmp_path)
+    kept = door.trust.allowed_signers.read_bytes()
+    ATTACKS[attack][0](door)
+    assert door.versions(door.slots.start()) == ("2.0.0", None)
+    door.trust.allowed_signers.write_bytes(kept)
+    door.trust.revoked_keys.unlink(missing_ok=True)
+    assert door.versions(door.slots.start()) == ("2.0.0", "2.0.0")
+
+
+def test_to_install_it_again_with_a_signature_heals_it(tmp_path: Path) -> None:
+    door = SignedDoor(tmp_path)
+    before = door.slots.read()
+    signature_file = door.signature_of_active()
+    kept = signature_file.read_bytes()
+    signature_file.unlink()
+    state = door.slots.install(make_bundle("2.0.0"), kept)
+    assert door.versions(state) == ("2.0.0", "2.0.0")
+    assert replace(state, changes=before.changes) == before, "nothing else has changed"
+    assert signature_file.read_bytes() == kept
+    assert door.slots.install(make_bundle("2.0.0"), kept) == state
 
 
 def test_a_trial_is_asked_too_and_before_it_begins(tmp_path: Path) -> None:
@@ -110,11 +134,11 @@ def test_a_trial_is_asked_too_and_before_it_begins(tmp_path: Path) -> None:
     kept = path.rename(tmp_path / "kept")
     with pytest.raises(OperatorError, match="not signed"):
         door.slots.activate()
-    assert door.slots.read().a.state == "failed"
+    assert door.slots.read().a.state == "verified"
     door.slots.install(data, kept.read_bytes())
     door.slots.activate()
     path.unlink()
-    assert door.versions(door.slots.start()) == ("2.0.0", "2.0.0")
+    assert door.versions(door.slots.start()) == ("3.0.0", "2.0.0")
 
 
 def test_a_door_that_begins_to_ask_leaves_what_is_not_signed(tmp_path: Path) -> None:
@@ -128,9 +152,9 @@ def test_a_door_that_begins_to_ask_leaves_what_is_not_signed(tmp_path: Path) -> 
     key = make_key(tmp_path / "maria")
     allow(trust.allowed_signers, "maria", key)
     assert slots.choose().slot is None
-    slots.install(data, signature_of(data, key))
-    slots.activate()
-    assert (slots.choose().slot, slots.read().fallback) == ("a", None)
+    assert "not signed" in slots.choose().faults[0]
+    state = slots.install(data, signature_of(data, key))
+    assert (slots.choose().slot, state.a.signer, state.b.state) == ("a", "maria", "empty")
 
 
 def test_a_signature_that_nobody_asked_for_counts_once_somebody_does(tmp_path: Path) -> None:
@@ -154,28 +178,48 @@ def test_no_day_takes_a_model_away(tmp_path: Path) -> None:
         door.slots.install(data, signature_of(data, door.key))
 
 
-@pytest.mark.parametrize("obstacle", ["no ssh-keygen", "no list"])
+OPENSSL = "#!/bin/sh\necho 'OpenSSL version mismatch. Built against 30000080, you have 30200000' >&2; exit 255\n"
+KILLED = "#!/bin/sh\nkill -9 $$\n"
+NO_LIBRARY = "#!/bin/sh\necho 'error while loading shared libraries: libcrypto.so.3' >&2; exit 127\n"
+
+OBSTACLES = {
+    "no ssh-keygen": "install Debian's package openssh-client",
+    "OpenSSL": "ssh-keygen fails: OpenSSL version mismatch",
+    "killed": "ssh-keygen fails: it does not say why",
+    "no library": "ssh-keygen fails: error while loading shared libraries",
+    "no list": "allowed_signers cannot be read",
+    "a damaged list": "whose line 1 is damaged: mend it",
+    "no list of revoked keys": "revoked_keys cannot be read",
+}
+
+
+@pytest.mark.parametrize("obstacle", OBSTACLES)
 def test_where_nobody_can_tell_it_is_not_run_but_kept(
     tmp_path: Path, obstacle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     door = SignedDoor(tmp_path)
-    allowed = door.trust.allowed_signers
+    allowed, revoked = door.trust.allowed_signers, door.trust.revoked_keys
     kept = allowed.read_bytes()
     if obstacle == "no list":
         allowed.unlink()
         allowed.mkdir()
-        words = f"{allowed} cannot be read"
+    elif obstacle == "a damaged list":
+        allowed.write_bytes(kept[:60])
+    elif obstacle == "no list of revoked keys":
+        revoked.mkdir()
     else:
-        monkeypatch.setattr(signature, "SSH_KEYGEN", "no-such-program")
-        words = "install Debian's package openssh-client"
+        program = tmp_path / "ssh-keygen"
+        if obstacle != "no ssh-keygen":
+            program.write_text({"OpenSSL": OPENSSL, "killed": KILLED, "no library": NO_LIBRARY}[obstacle])
+            program.chmod(0o755)
+        monkeypatch.setattr(signature, "SSH_KEYGEN", str(program))
     choice = door.slots.choose()
     assert (choice.slot, choice.unsure, choice.unfit) == (None, True, ())
-    assert words in choice.faults[0]
-    with pytest.raises(OperatorError, match=r"cannot be read|openssh-client"):
-        door.slots.start()
-    assert door.slots.read().active == "b"
+    assert OBSTACLES[obstacle].replace("ssh-keygen fails", f"{signature.SSH_KEYGEN} fails") in choice.faults[0]
+    assert door.slots.start().active == "b"
     monkeypatch.undo()
-    if obstacle == "no list":
-        allowed.rmdir()
-        allowed.write_bytes(kept)
+    for path in (allowed, revoked):
+        if path.is_dir():
+            path.rmdir()
+    allowed.write_bytes(kept)
     assert door.versions(door.slots.read()) == ("2.0.0", "2.0.0")

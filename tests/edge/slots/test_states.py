@@ -38,7 +38,7 @@ STEPS: dict[str, Callable[[State, Slot], State]] = {
     "healthy": lambda state, _: states.confirm(state, "healthy"),
     "confirm": lambda state, _: states.confirm(state, "confirm"),
     "roll_back": lambda state, _: states.roll_back(state, "a reason"),
-    "unfit": lambda state, _: states.roll_back(state, "a reason", "unfit"),
+    "damaged": lambda state, _: states.roll_back(state, "a reason", "damaged"),
     "lose": lambda state, _: states.lose_verified(state, "a reason"),
 }
 
@@ -105,7 +105,7 @@ def test_whatever_happens_the_slots_make_sense(happening: list[tuple[str, Slot]]
             assert state.active == before.active, "what runs is changed by the switch alone"
             if before.active is not None:
                 assert state.slot(before.active) == before.slot(before.active)
-        if name in ("roll_back", "unfit"):
+        if name in ("roll_back", "damaged"):
             assert state.active == before.fallback
             assert state.active is None or state.slot(state.active).sha256 in confirmed
         confirmed |= {slot.sha256 for slot in (state.a, state.b) if slot.state == "confirmed"}
@@ -147,7 +147,7 @@ def test_nothing_is_staged_during_a_trial() -> None:
         states.stage(walk(*FIRST), DESCRIBED[3])
 
 
-@pytest.mark.parametrize("name", ["start", "healthy", "confirm", "roll_back", "unfit"])
+@pytest.mark.parametrize("name", ["start", "healthy", "confirm", "roll_back", "damaged"])
 def test_nothing_of_that_happens_to_the_built_in_bundle(name: str) -> None:
     with pytest.raises(EventError, match="the built-in bundle is active"):
         walk(name)
