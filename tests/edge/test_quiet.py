@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import gc
 import os
 import threading
 
@@ -33,6 +34,7 @@ def test_stderr_is_back_after_an_error(capfd: pytest.CaptureFixture[str]) -> Non
 
 
 def test_no_descriptor_is_left_open() -> None:
+    gc.collect()  # or what other tests left might go meanwhile
     before = set(os.listdir("/proc/self/fd"))
     for _ in range(20):
         with quiet_decoders():
