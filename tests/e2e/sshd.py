@@ -111,6 +111,7 @@ def running(path_for_logins: str | None = None) -> Iterator[Sshd]:
             "X11Forwarding yes",
             "PermitTTY yes",
             "GatewayPorts yes",
+            "AcceptEnv *",
         ]
         variables = {"PATH": path_for_logins, "PYTHONPATH": os.environ.get("PYTHONPATH")}  # the code that is tested
         if given := [f"{name}={value}" for name, value in variables.items() if value]:

@@ -128,7 +128,10 @@ def test_an_unreachable_door_is_told_in_sshs_own_words(sshd: Sshd, tiny_bundle_p
     ("lines", "words"),
     [
         ("  HostName no-such-host.invalid\n", "Could not resolve hostname no-such-host.invalid"),
-        ("  UserKnownHostsFile /dev/null\n", "its host key is not known here: log in once by hand: ssh door-1"),
+        (
+            "  UserKnownHostsFile /dev/null\n",
+            "its host key is not known here: log in once by hand: ssh -F {config} door-1",
+        ),
         ("  PubkeyAuthentication no\n", "Permission denied (publickey): your key is not accepted there"),
         ("  ProxyCommand false\n", "Connection closed by"),
     ],
@@ -137,7 +140,7 @@ def test_ssh_says_what_is_wrong(sshd: Sshd, tiny_bundle_path: Path, lines: str, 
     sshd.add_host("door-1", "", lines=lines)
     done = flash(sshd, "door-1", tiny_bundle_path)
     assert (done.code, done.one()["outcome"]) == (1, "unreachable")
-    assert words in done.one()["reason"]
+    assert words.format(config=sshd.config) in done.one()["reason"]
     assert "\n" not in done.one()["reason"]
 
 
@@ -180,10 +183,13 @@ def test_a_plain_login_runs_the_same_program(place: Path, tiny_bundle_path: Path
     [
         (None, "there is no Maskwatch: maskwatch install plain"),
         (f"exec {COMMAND} no-such-verb", "its Maskwatch is too old to be flashed: maskwatch install plain"),
-        ("echo hello", "no Maskwatch answers there; try: ssh plain maskwatch receive state"),
+        ("echo hello", "no Maskwatch answers there; try: ssh -F {config} plain maskwatch receive state"),
         ("echo 'maskwatch: the card is broken: buy one' >&2; exit 3", "the card is broken: buy one"),
         ("echo oops >&2; exit 9", "exit code 9: oops"),
-        ("exec yes", "it says more than 64 kB, which no Maskwatch does; try: ssh plain maskwatch receive state"),
+        (
+            "exec yes",
+            "it says more than 64 kB, which no Maskwatch does; try: ssh -F {config} plain maskwatch receive state",
+        ),
     ],
 )
 def test_what_is_no_maskwatch_is_told(place: Path, tiny_bundle_path: Path, script: str | None, words: str) -> None:
@@ -192,7 +198,7 @@ def test_what_is_no_maskwatch_is_told(place: Path, tiny_bundle_path: Path, scrip
     with running(path_for_logins=f"{place}:/usr/bin:/bin") as sshd:
         sshd.add_host("plain", "")
         done = flash(sshd, "plain", tiny_bundle_path)
-    assert (done.code, done.one()["outcome"], done.one()["reason"]) == (1, "refused", words)
+    assert (done.code, done.one()["outcome"], done.one()["reason"]) == (1, "refused", words.format(config=sshd.config))
 
 
 # Being told to stop

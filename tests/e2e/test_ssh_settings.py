@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from flash_runs import Flash, answered
 from flashing import command, environment, flash
-from maskwatch.flash.ssh import OWN, OWN_NEWER, Ssh
+from maskwatch.flash.protocol import Request
+from maskwatch.flash.ssh import OWN, OWN_WHERE_KNOWN, Ssh, UnreachableError, connected
 from real_command import COMMAND
 from sshd import LIMIT_S, Sshd, free_port, running
 from stage_doors import PlayedDoor, played
@@ -56,23 +57,49 @@ SETTINGS = """\
   ControlPath {place}/users-own
   ControlPersist 30
   BatchMode no
+  SendEnv SECRET_* LANG
+  SetEnv SECRET_SET=told
 """
 NEWER = "  StdinNull yes\n  ForkAfterAuthentication yes\n"
 
 
 def test_settings_for_logins_by_hand_harm_no_flash(place: Path, tiny_bundle_path: Path) -> None:
-    """A door could use the operator's agent; a RemoteCommand or a terminal made an end of it."""
+    """A door could use the operator's agent and read his variables; a RemoteCommand or a terminal made an end of it."""
     with agent(place) as socket, plain_login(place) as sshd:
         lines = SETTINGS.format(place=place, port=free_port())
-        sshd.add_host("plain", "", lines=lines + (NEWER if Ssh().checked().newer else ""))
+        sshd.add_host("plain", "", lines=lines + (NEWER if _knows("StdinNull") else ""))
         sshd.config.write_text(sshd.config.read_text().replace("IdentityAgent none", f"IdentityAgent {socket}"))
-        done = _flash_with(sshd, {"SSH_AUTH_SOCK": str(socket), "DISPLAY": ":99"}, "plain", tiny_bundle_path)
+        variables = {"SSH_AUTH_SOCK": str(socket), "DISPLAY": ":99", "SECRET_SENT": "told", "LANG": "C.UTF-8"}
+        by_hand = sshd.ssh(
+            "plain",
+            options=[f"-o{option}" for option in ("RemoteCommand=env", "ControlPath=none", *OWN)],
+        )
+        assert b"SECRET_SET=told" in by_hand.stdout, "this server takes what it is sent"
+        done = _flash_with(sshd, variables, "plain", tiny_bundle_path)
     assert (done.code, done.one()["outcome"]) == (0, "confirmed"), done
     seen = (place / "seen").read_text()
     assert "SSH_CONNECTION=" in seen
-    assert not any(word in seen for word in ("SSH_AUTH_SOCK", "DISPLAY=", "SSH_TTY"))
+    assert not any(word in seen for word in ("SSH_AUTH_SOCK", "DISPLAY=", "SSH_TTY", "SECRET_", "LANG="))
     assert not (place / "local-command").exists()
     assert not (place / "users-own").exists()
+
+
+def _knows(option: str) -> bool:
+    """Whether this ssh has that option: all that it has is told by -G."""
+    told = subprocess.run(["ssh", "-G", "-F", "/dev/null", "door"], capture_output=True, timeout=LIMIT_S, check=True)
+    return f"\n{option.lower()} ".encode() in told.stdout
+
+
+def test_without_its_master_a_command_reaches_nobody(sshd: Sshd, place: Path) -> None:
+    """Nor another machine, which has the door's name outside the operator's settings."""
+    with played(sshd, [PlayedDoor("door-1", place / "door-1")]), connected("door-1", Ssh(sshd.config)) as line:
+        line.open()
+        assert line.ask(Request("state"))
+        line.close()
+        with pytest.raises(UnreachableError, match="Connection closed by"):
+            line.ask(Request("state"))
+        line.open()
+        assert line.ask(Request("state"))
 
 
 def _flash_with(sshd: Sshd, variables: dict[str, str], *words: str | Path) -> Flash:
@@ -99,8 +126,13 @@ def test_what_must_hold_wins_over_all_options(tmp_path: Path) -> None:
         "RequestTTY": "force",
         "RemoteCommand": "id",
         "PermitLocalCommand": "yes",
+        "SetEnv": "SECRET=told",
+        "GSSAPIDelegateCredentials": "yes",
     }
-    assert set(against) == {option.partition("=")[0] for option in OWN} | {"ControlPath"}
+    must = {option.partition("=")[0] for option in (*OWN, *OWN_WHERE_KNOWN)}
+    assert set(against) == must | {"ControlPath"}
+    if not _knows("GSSAPIDelegateCredentials"):
+        del against["GSSAPIDelegateCredentials"]
     config = tmp_path / "config"
     config.write_text("".join(f"{key} {value}\n" for key, value in against.items()))
     ssh = Ssh(config, tuple(f"{key}={value}" for key, value in against.items())).checked()
@@ -110,11 +142,13 @@ def test_what_must_hold_wins_over_all_options(tmp_path: Path) -> None:
             [*words, "-G", "door-1"], capture_output=True, text=True, timeout=LIMIT_S, check=True
         ).stdout.splitlines()
 
-    answer = told(ssh.words("/tmp/mine", *(OWN_NEWER if ssh.newer else ())))
+    answer = told(ssh.words("/tmp/mine"))
     assert "controlpath /tmp/mine" in answer
     assert {"batchmode yes", "forwardagent no", "forwardx11 no", "clearallforwardings yes"} <= set(answer)
     assert "requesttty false" in answer
     assert "permitlocalcommand no" in answer
+    assert "gssapidelegatecredentials yes" not in answer
+    assert [line for line in answer if line.startswith("setenv ")] == ["setenv TERM=dumb"]
     assert not any(line.startswith("remotecommand id") for line in answer)
 
 

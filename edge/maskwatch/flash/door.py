@@ -14,6 +14,7 @@ from maskwatch.errors import MaskwatchError, OperatorError, TryAgainError
 from maskwatch.flash.answers import DoorState, read_busy, read_bytes, read_state
 from maskwatch.flash.line import Line, Stopper
 from maskwatch.flash.parcel import Parcel
+from maskwatch.flash.patience import Patience
 from maskwatch.flash.protocol import Report, Request
 from maskwatch.flash.result import Outcome, Progress, Result, Step
 from maskwatch.flash.ssh import ASK_S, INSTALL_S, UPLOAD_S, UnreachableError
@@ -25,13 +26,6 @@ WINDOW_S = 180.0
 
 DOOR_S = 7200.0
 """All of a door's flash, beside its trial's window: no door holds up a roll-out for longer, whatever it says."""
-
-PAUSES_S = (0.5, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0, 2.0)
-"""Between two looks at a trial; the last one for ever. A look costs a small Pi half a second of one core."""
-
-AGAIN_PAUSES_S = (0.5, 2.0, 4.0, 8.0, 8.0, 8.0)
-"""Before each new try where a connection broke, or where the door asks for one; with these a part is given up by a
-sender who is gone."""
 
 PARTS = 64
 """An upload gets on where a connection brought this fraction of it; with less, tries are spent."""
@@ -80,7 +74,7 @@ class Door:
         self._progress = progress
         self._stopper = stopper
         self._clock = clock
-        self._wait = stopper.event.wait if wait is None else wait
+        self._patience = Patience(clock, stopper.event.wait if wait is None else wait)
         self._line: Line
         self._deadline_s = 0.0
         self._model = ""
@@ -89,8 +83,6 @@ class Door:
         self._activations = 0
         self._trial: Trial | None = None
         self._may_go_on = False  # the trial, as far as is known
-        self._waiting: tuple[str, float] = ("", 0.0)  # for what, and until when
-        self._tries = self._looks = 0
         self._fresh: dict[str, object] | None = None  # the state that a change has just answered with
 
     def flash(self) -> Result:
@@ -122,7 +114,7 @@ class Door:
             except TryAgainError as error:
                 end = self._again(error)
             else:
-                self._tries = 0
+                self._patience.renew_tries()
             if end is not None:
                 return end
             if self._stopper.event.is_set():
@@ -144,7 +136,6 @@ class Door:
         if state.runs is False:
             why = f"nothing there would try the model: {state.complaint}"
             return self._wait_for("a daemon", DAEMON_S, (Outcome.REFUSED, why))
-        self._waiting = ("", 0.0)
         if self._installed or (slot is not None and slot.state == "verified"):
             return self._activate()
         self._bring()
@@ -184,13 +175,14 @@ class Door:
             raise TryAgainError(BUSY)
         if have_bytes < parcel.size_bytes:
             if (have_bytes - self._resumed_bytes) * PARTS >= parcel.size_bytes:
-                self._tries = 0
+                self._patience.renew_tries()
             self._resumed_bytes = max(self._resumed_bytes, have_bytes)
             self._upload(have_bytes)
         self._progress(Step.VERIFYING, 0, 0)
         install = Request("install", parcel.sha256, force=self._terms.force)
         self._fresh = self._ask(install, parcel.signature, INSTALL_S)
         self._installed = True
+        self._patience.begin_anew()
 
     def _upload(self, have_bytes: int) -> None:
         parcel = self._parcel
@@ -222,6 +214,7 @@ class Door:
                 raise
             # what another flash had verified there is not fit any more: the next look shows it, and ours is brought
         self._activations += 1
+        self._patience.begin_anew()
         return None
 
     def _settle(self, state: DoorState) -> End | None:
@@ -243,7 +236,7 @@ class Door:
         wanted = self._trial.wanted
         self._progress(Step.TRYING, min(self._trial.judged, wanted), wanted)
         if not over:
-            self._pause()
+            self._patience.pause()
             return None
         self._progress(Step.ROLLING_BACK, 0, 0)
         answer = self._ask(Request("rollback", self._parcel.sha256))
@@ -259,22 +252,14 @@ class Door:
 
     def _wait_for(self, what: str, limit_s: float, end: End) -> End | None:
         """The end, once `what` has been waited for that long; before, a pause."""
-        if self._waiting[0] != what:
-            self._waiting = (what, self._clock() + limit_s)
-        if self._clock() >= self._waiting[1]:
+        if self._patience.is_over(what, limit_s):
             return end
-        self._pause()
+        self._patience.pause()
         return None
-
-    def _pause(self) -> None:
-        self._wait(PAUSES_S[min(self._looks, len(PAUSES_S) - 1)])
-        self._looks += 1
 
     def _again(self, why: TryAgainError) -> End | None:
         """After a pause, and over a new connection where the old one broke; the end, once that was tried often."""
-        while self._tries < len(AGAIN_PAUSES_S) and not self._stopper.event.is_set():
-            self._wait(AGAIN_PAUSES_S[self._tries])
-            self._tries += 1
+        while not self._stopper.event.is_set() and self._patience.try_again():
             if not isinstance(why, UnreachableError):
                 return None
             self._progress(Step.CONNECTING, 0, 0)

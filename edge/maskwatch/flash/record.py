@@ -115,7 +115,7 @@ def record_path(fleet: Path | None, hosts: Sequence[str], parcel: Parcel, enviro
 
 @contextmanager
 def alone(fleet: Path | None) -> Iterator[None]:
-    """Keep a second roll-out of the same fleet out meanwhile. Raises TryAgainError where one goes on."""
+    """Keep a second roll-out of the same fleet out meanwhile. Raises TryAgainError where one goes on, OperatorError."""
     if fleet is None:
         yield
         return
@@ -128,4 +128,8 @@ def alone(fleet: Path | None) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise TryAgainError(f"another flash of {fleet} is going on: wait for its end") from error
+        except OSError as error:  # as on NFS, which locks only what may be written, or nothing
+            raise OperatorError(
+                f"{fleet}: cannot be locked: {error.strerror}; put it on a disk of this machine"
+            ) from error
         yield

@@ -1,10 +1,12 @@
 """One connection to one door, by the system's own ssh: the user's settings, keys, agents and jump hosts are ssh's.
 
-A master is started that all commands share, so that a jump host, a token or a firewall meets one login a door.
+A master is started that all commands share, so that a jump host, a token or a firewall meets one login a door. It alone
+reads the user's settings; what a command of its own would take from them, such as variables, reaches no door.
 """
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -32,14 +34,20 @@ OWN = (
     "ForwardX11=no",
     "ClearAllForwardings=yes",
     "PermitLocalCommand=no",
-    # Nor may his settings have another command run, or a terminal spoil what is said.
+    # Nor may his options have another command run, or a terminal spoil what is said.
     "RemoteCommand=none",
     "RequestTTY=no",
 )
 """What must hold. All that is here OpenSSH has known since 7.6, of 2017."""
 
-OWN_NEWER = ("StdinNull=no", "SessionType=default", "ForkAfterAuthentication=no")
-"""The same for what is asked, of OpenSSH 8.7: older ones know no such option, and so no settings that have it."""
+OWN_WHERE_KNOWN = (
+    "GSSAPIDelegateCredentials=no",
+    "SetEnv=TERM=dumb",  # no value clears it, but only the first one counts
+)
+"""The same, for an ssh that knows the option: Kerberos may be left out of it, and SetEnv came with 7.8."""
+
+OVER_MASTER = ("ControlMaster=no", "ProxyCommand=false", "LogLevel=ERROR")
+"""A command goes over its master or nowhere: by itself it might find another machine than the user's settings name."""
 
 DEFAULTS = ("ConnectTimeout=20", "ServerAliveInterval=5", "ServerAliveCountMax=4", "LogLevel=ERROR")
 """A line that is dead is given up after 20 s; greetings are not shown. The user's own options go first."""
@@ -59,37 +67,66 @@ class UnreachableError(TryAgainError):
 class Ssh:
     """How ssh is called for every door: `config` is a file instead of ~/.ssh/config, `options` are Key=value.
 
-    `newer`: OpenSSH 8.7 or newer.
+    `known` is what it knows of OWN_WHERE_KNOWN.
     """
 
     config: Path | None = None
     options: tuple[str, ...] = ()
-    newer: bool = False
+    known: tuple[str, ...] = ()
 
     def words(self, control: str, *more: str) -> list[str]:
-        """The command up to the host. The first value that ssh meets of an option counts."""
-        program = shutil.which("ssh")
-        if program is None:
-            raise OperatorError("there is no ssh here: sudo apt-get install openssh-client")
-        config = [] if self.config is None else ["-F", str(self.config)]
-        settings = (*OWN, f"ControlPath={control}", *more, *self.options, *DEFAULTS)
-        return [program, *config, *(word for setting in settings for word in ("-o", setting))]
+        """What logs in, up to the host. The first value that ssh meets of an option counts."""
+        own = (*OWN, *self.known, f"ControlPath={control}", *more)
+        return [_program(), *self._config(), *_options(*own, *self.options, *DEFAULTS)]
+
+    def words_over(self, control: str) -> list[str]:
+        """What goes over the master there, up to the host; reads no configuration."""
+        return [_program(), "-F", "/dev/null", *_options(*OWN, f"ControlPath={control}", *OVER_MASTER)]
+
+    def by_hand(self, *words: str) -> str:
+        """What a user may type to go the same way."""
+        return shlex.join(["ssh", *self._config(), *_options(*self.options), *words])
+
+    def _config(self) -> list[str]:
+        return [] if self.config is None else ["-F", str(self.config)]
 
     def checked(self) -> Ssh:
         """The same, once ssh has taken all options and its configuration; connects nowhere. Raises OperatorError."""
-        command = [*self.words("none"), "-G", "localhost"]
-        try:
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=CONNECT_S, check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            raise OperatorError("ssh does not come to an end with its configuration; try: ssh -G localhost") from error
-        except OSError as error:
-            raise OperatorError(f"{command[0]} cannot be run: {error.strerror}") from error
+        done = self._settings_of(self.words("none"))
         if done.returncode:
             said = done.stderr.decode("utf-8", "replace").splitlines() or ["it gives no reason"]
             raise OperatorError(f"ssh refuses an option or its configuration: {said[0][:MAX_WORDS]}")
-        return replace(self, newer=b"stdinnull " in done.stdout)
+        return replace(self, known=tuple(filter(self._knows, OWN_WHERE_KNOWN)))
+
+    def _knows(self, option: str) -> bool:
+        done = self._settings_of([_program(), "-F", "/dev/null", *_options(option)])
+        key = option.partition("=")[0].lower().encode()
+        return any(line.startswith(key + b" ") for line in done.stdout.splitlines())
+
+    def _settings_of(self, words: list[str]) -> subprocess.CompletedProcess[bytes]:
+        """What ssh says of its settings with these. Raises OperatorError."""
+        command = [*words, "-G", "localhost"]
+        try:
+            return subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=CONNECT_S, check=False
+            )
+        except subprocess.TimeoutExpired as error:
+            raise OperatorError(
+                f"ssh does not come to an end with its configuration; try: {self.by_hand('-G', 'localhost')}"
+            ) from error
+        except OSError as error:
+            raise OperatorError(f"{command[0]} cannot be run: {error.strerror}") from error
+
+
+def _program() -> str:
+    program = shutil.which("ssh")
+    if program is None:
+        raise OperatorError("there is no ssh here: sudo apt-get install openssh-client")
+    return program
+
+
+def _options(*settings: str) -> list[str]:
+    return [word for setting in settings for word in ("-o", setting)]
 
 
 class Connection:
@@ -117,9 +154,7 @@ class Connection:
             OperatorError, TryAgainError: the door's own fault, in its words.
         """
         sudo = ("sudo", "-n") if self.sudo else ()
-        newer = OWN_NEWER if self._ssh.newer else ()
-        ssh = self._ssh.words(self._control, "ControlMaster=no", *newer)
-        command = [*ssh, self.host, *sudo, *COMMAND, *request.words()]
+        command = [*self._ssh.words_over(self._control), self.host, *sudo, *COMMAND, *request.words()]
         said = self._run(command, data, limit_s, report)
         if said.code:
             raise self._fault(said)
@@ -203,10 +238,12 @@ class Connection:
         return TryAgainError(words) if code == TryAgainError.exit_code else OperatorError(words)
 
     def _words(self, said: Said) -> str:
-        return words_of_ssh(said.complaints.decode("utf-8", "replace"), said.code, self.host)
+        return words_of_ssh(
+            said.complaints.decode("utf-8", "replace"), said.code, self.host, self._ssh.by_hand(self.host)
+        )
 
     def _by_hand(self) -> str:
-        return f"ssh {self.host} {' '.join(COMMAND)} state"
+        return self._ssh.by_hand(self.host, *COMMAND, "state")
 
 
 @contextmanager

@@ -7,7 +7,10 @@ from maskwatch.flash.answers import DoorState
 TAKE_UP_S = 45.0
 """A daemon looks for a new model each second, and a small Pi loads one in some seconds."""
 
-OWN_BUNDLE = "the daemon runs another model all the same: do its settings name one (model.bundle)?"
+OWN_BUNDLE = (
+    "the daemon runs another model all the same: its settings name one (model.bundle), "
+    "or it left this one because it failed: see maskwatch status there"
+)
 
 MOST = 2
 """So many times the frames that confirm a trial may be judged before its window is not prolonged any more."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import multiprocessing
 import os
@@ -135,3 +137,24 @@ def test_two_roll_outs_of_one_fleet_do_not_go_on_at_once(tmp_path: Path) -> None
         process.join(30)
     with alone(fleet), alone(None):
         assert os.path.exists(fleet)
+
+
+@pytest.mark.parametrize("code", [errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_fleet_that_cannot_be_locked_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """On NFS it was an internal error."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(OperatorError) as error, alone(_fleet(tmp_path)):
+        pass
+    assert str(error.value) == (
+        f"{tmp_path}/fleet.toml: cannot be locked: {os.strerror(code)}; put it on a disk of this machine"
+    )
+
+
+def _fleet(folder: Path) -> Path:
+    fleet = folder / "fleet.toml"
+    fleet.touch()
+    return fleet

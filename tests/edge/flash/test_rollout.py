@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Mapping
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from maskwatch.flash import rollout as rollouts
 from maskwatch.flash.fleet import Target
 from maskwatch.flash.line import Stopper
 from maskwatch.flash.result import Outcome, Result
-from maskwatch.flash.rollout import LOOK_S, Limits, Rollout
+from maskwatch.flash.rollout import Limits, Rollout
 
 LIMIT_S = 20.0
 
@@ -93,11 +93,34 @@ def test_a_full_group_does_not_hold_up_the_others() -> None:
     assert doors.order[:2] in (["s0", "q0"], ["q0", "s0"])
 
 
-def test_who_waits_for_a_turn_gets_it_at_once() -> None:
-    targets = targets_of(40, "slow")
-    began_s = time.monotonic()
-    roll_out(Doors(), targets, parallel=4, groups={"slow": 1})
-    assert time.monotonic() - began_s < len(targets) * LOOK_S / 4
+def test_who_waits_for_a_turn_is_told_when_there_is_one_or_none_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first door takes until all others wait, and they look by themselves only when the test has failed."""
+    monkeypatch.setattr(rollouts, "LOOK_S", 2 * LIMIT_S)
+    all_there, ended = threading.Event(), threading.Event()
+    stopper = Stopper()
+    seen: set[int] = set()
+
+    class Watched(threading.Event):
+        def is_set(self) -> bool:
+            seen.add(threading.get_ident())
+            if len(seen) == 4:
+                all_there.set()
+            return super().is_set()
+
+    stopper.event = Watched()
+
+    def flash(target: Target) -> Result:
+        assert all_there.wait(LIMIT_S)
+        return Result(target.host, Outcome.CONFIRMED)
+
+    def roll() -> None:
+        Rollout(targets_of(40, "slow"), flash, Limits(4, {"slow": 1}), lambda result: None, stopper).run()
+        ended.set()
+
+    thread = threading.Thread(target=roll)
+    thread.start()
+    assert ended.wait(LIMIT_S)
+    thread.join(LIMIT_S)
 
 
 def test_canaries_of_all_groups_go_before_all_others() -> None:

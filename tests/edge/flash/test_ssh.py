@@ -91,6 +91,36 @@ def test_a_door_that_never_stops_saying_something_is_left(play: Play, to: str) -
     )
 
 
+@pytest.mark.parametrize("complaint", ["", "Host key verification failed."])
+def test_what_is_advised_goes_the_way_that_flash_goes(play: Play, tmp_path: Path, complaint: str) -> None:
+    """It left --ssh-config and --ssh-option out, so that it reached another machine or none."""
+    play(f"echo {shlex.quote(complaint)} >&2; exit {255 if complaint else 0}")
+    config = tmp_path / "ssh config"
+    line = Connection("pi@door-1", Ssh(config, ("Port=2222", "ProxyCommand=nc %h %p")), str(tmp_path))
+    with pytest.raises((OperatorError, UnreachableError)) as error:
+        line.ask(STATE)
+    way = f"ssh -F '{config}' -o Port=2222 -o 'ProxyCommand=nc %h %p' pi@door-1"
+    if complaint:
+        assert str(error.value) == f"its host key is not known here: log in once by hand: {way}"
+    else:
+        assert str(error.value) == f"no Maskwatch answers there; try: {way} maskwatch receive state"
+
+
+def test_an_ssh_is_given_the_options_that_it_knows(play: Play) -> None:
+    """One of before 7.8, or without Kerberos, would refuse to go on."""
+    play("""case "$*" in *GSSAPI* | *SetEnv*) exit 255 ;; esac; echo 'user pi'""")
+    assert Ssh().checked().known == ()
+    play("echo 'user pi'")
+    assert Ssh().checked().known == ()
+    play("""case "$*" in *GSSAPI*) exit 255 ;; esac; echo 'setenv TERM=dumb'""")
+    assert Ssh().checked().known == ("SetEnv=TERM=dumb",)
+    play("echo 'gssapidelegatecredentials no'; echo 'setenv TERM=dumb'")
+    ssh = Ssh(options=("GSSAPIDelegateCredentials=yes",)).checked()
+    words = ssh.words("none")
+    assert words.index("GSSAPIDelegateCredentials=no") < words.index("GSSAPIDelegateCredentials=yes")
+    assert "SetEnv=TERM=dumb" in words
+
+
 def test_a_door_may_say_as_much_as_is_allowed(play: Play) -> None:
     answer = 'maskwatch-answer {"a": 1}'
     line = play(f"head -c {MAX_ANSWER_BYTES - len(answer) - 2} /dev/zero | tr '\\0' x; echo; echo '{answer}'")
@@ -197,12 +227,17 @@ NO_ROUTE = "ssh: connect to host door-1 port 22: No route to host\nkex_exchange_
             "pi@door-1: Permission denied (publickey): your key is not accepted there: "
             "add it to its authorized_keys, or here: ssh-add",
         ),
+        ("Connection closed by UNKNOWN port 65535\r\n", "Connection closed by UNKNOWN port 65535"),
+        (
+            "mux: refused\r\nkex_exchange_identification: closed\r\nConnection closed by UNKNOWN port 65535\r\n",
+            "mux: refused",
+        ),
         (NO_ROUTE, "ssh: connect to host door-1 port 22: No route to host"),
         ("x" * 5000, "x" * MAX_WORDS),
     ],
 )
 def test_the_line_that_says_most_is_told_with_what_to_do(said: str, words: str) -> None:
-    told = words_of_ssh(said, 255, "door-1")
+    told = words_of_ssh(said, 255, "door-1", "ssh door-1")
     assert words in told
     assert len(told) <= MAX_WORDS + 90
     assert "\n" not in told
