@@ -170,7 +170,7 @@ def _next(version: str | None) -> str:
 
 
 def _command(place: Path, action: str, *words: str) -> None:
-    code = cli.main(["slots", action, "--slots", str(place), *words])
+    code = cli.main(["slots", action, "--slots", str(place), "--trust", str(NOBODY.allowed_signers.parent), *words])
     assert code == ExitCode.DONE, f"slots {action}: exit code {code}"
 
 
@@ -193,7 +193,8 @@ def _be_child(work: Callable[[Tell], None], writing: int) -> NoReturn:
         os.write(writing, f"{json.dumps(words)}\n".encode())
 
     try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        for stream in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
         work(tell)
     except (AssertionError, MaskwatchError, OSError) as error:
         tell({"action": "fault", "before": None, "after": None, "fault": repr(error)})
