@@ -60,7 +60,7 @@ SEEN_IN = {
     "The active bundle's signature is gone, or does not count any more: nobody trusts that key now, or it is revoked": (
         "test_signed_slots.test_what_nobody_trusted_has_signed_is_not_run",
         "test_signed_slots.test_a_door_that_begins_to_ask_leaves_what_is_not_signed",
-        "test_model_watch.test_a_revoked_model_is_left_until_its_signature_counts_again",
+        "test_model_faults.test_a_revoked_model_is_left_until_its_signature_counts_again",
     ),
     "Nobody can tell whether it is signed: ssh-keygen is missing or fails, or a list cannot be read": (
         "test_signed_slots.test_where_nobody_can_tell_it_is_not_run_but_kept",
@@ -75,14 +75,14 @@ SEEN_IN = {
     "A confirmed model fails on a frame, or the runtime is missing or refuses it": (
         "test_daemon_swap.test_networks_that_fail_once_they_are_confirmed_are_left_by_this_process",
         "test_daemon_slots.test_a_confirmed_slot_that_this_process_cannot_load_is_passed_over",
-        "test_model_watch.test_a_confirmed_model_that_the_runtime_refuses_is_passed_over_and_stays",
+        "test_model_faults.test_a_confirmed_model_that_the_runtime_refuses_is_passed_over_and_stays",
     ),
     "A fault that may pass: too many open files, no memory to load a model, a file that cannot be read now": (
-        "test_model_watch.test_a_model_that_finds_no_memory_is_loaded_later",
-        "test_model_watch.test_a_trial_that_finds_no_memory_spends_a_try_at_each_start_until_none_is_left",
-        "test_model_watch.test_it_looks_again_after_ever_longer_pauses_until_it_is_sure",
-        "test_model_watch.test_what_changes_has_it_look_again_soon",
-        "test_model_watch.test_a_reload_has_it_look_again_at_once",
+        "test_model_faults.test_a_model_that_finds_no_memory_is_loaded_later",
+        "test_model_faults.test_a_trial_that_finds_no_memory_spends_a_try_at_each_start_until_none_is_left",
+        "test_model_faults.test_it_looks_again_after_ever_longer_pauses_until_it_is_sure",
+        "test_model_faults.test_what_changes_has_it_look_again_soon",
+        "test_model_faults.test_a_reload_has_it_look_again_at_once",
         "test_daemon_passing_faults.test_a_model_that_was_just_confirmed_goes_on",
         "test_daemon_passing_faults.test_a_trial_that_cannot_be_read_now_is_taken_up_later",
         "test_daemon_passing_faults.test_a_model_that_cannot_be_read_at_the_start_is_gone_over_to_later",

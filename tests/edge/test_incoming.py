@@ -8,7 +8,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -28,12 +28,10 @@ def stream(data: bytes, then: Callable[[], object] = lambda: None) -> Iterator[I
     reading, writing = os.pipe()
 
     def send() -> None:
-        with os.fdopen(writing, "wb") as sender:
-            try:
-                sender.write(data)
-                sender.flush()
-            except BrokenPipeError:
-                return
+        # refused half-way: closing would send the rest, and fail once more
+        with suppress(BrokenPipeError), os.fdopen(writing, "wb") as sender:
+            sender.write(data)
+            sender.flush()
             then()
 
     thread = threading.Thread(target=send)

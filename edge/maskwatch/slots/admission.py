@@ -55,7 +55,7 @@ def prove(bundle: Bundle) -> None:
         if check.ok is None:
             raise OperatorError(f"{bundle.path}: {check.name}: cannot be verified: {check.detail}")
         if not check.ok:
-            remedy = _REMEDIES[check.detail.startswith("golden")]
+            remedy = _REMEDIES[check.golden]
             raise BundleError(f"{bundle.path}: {check.name}: {check.detail}: {remedy}")
 
 

@@ -32,7 +32,6 @@ def run(args: argparse.Namespace) -> ExitCode:
     from maskwatch.flash.protocol import answer_line, parse_request
 
     request = parse_request(args.words or _asked_for())
-    os.umask(0o007)  # the group may change models, too
 
     from maskwatch import status_client
     from maskwatch.incoming import Incoming
